@@ -1,0 +1,328 @@
+//! Clients: submit tasks, wait for them, look at them, cancel and retry them.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use tokio::sync::watch;
+use uuid::Uuid;
+
+use crate::backoff::delay;
+use crate::database::Database;
+use crate::error::{Error, Problem, Result};
+use crate::signals::{lock, Topic};
+use crate::store::{StepRow, Submitted, TaskRow};
+use crate::workflow::{InputSchema, Priority, Workflow};
+
+/// How long what is known of a workflow is believed; a newer version may be registered meanwhile.
+const BELIEVED: Duration = Duration::from_secs(5);
+/// Most workflows that are remembered; beyond it all are forgotten.
+const REMEMBERED: usize = 1_000;
+/// Most requests of one transaction.
+const SUBMIT_BATCH: usize = 1_000;
+/// Most bytes of one transaction's requests; a single larger one still goes, alone.
+const SUBMIT_BYTES: usize = 8 << 20;
+/// How often a call is tried while the connection breaks.
+const TRIES: u32 = 8;
+
+/// One task to submit.
+#[derive(Debug, Clone, Default)]
+pub struct Request {
+    /// `namespace/name`.
+    pub workflow: String,
+    /// Which version; by default the newest registered.
+    pub version: Option<String>,
+    /// The context: a JSON object as text.
+    pub context: String,
+    /// `low`, `normal`, `high`, `urgent`, or -10 to 10; by default the workflow's.
+    pub priority: Option<String>,
+    /// A second submit to the workflow with the same key returns the first one's task.
+    pub idempotency_key: Option<String>,
+    /// Ties the task to something of the caller's.
+    pub correlation_id: Option<String>,
+    /// For finding it again.
+    pub tags: Vec<String>,
+}
+
+/// A client of one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Client {
+    database: Database,
+    known: Arc<Mutex<HashMap<(String, Option<String>), Known>>>,
+}
+
+/// What is known of a workflow.
+#[derive(Debug, Clone)]
+struct Known {
+    version: String,
+    digest: String,
+    schema: Option<InputSchema>,
+    learned: Instant,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    task_id: Uuid,
+    workflow: &'a str,
+    version: &'a str,
+    validated: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    priority: Option<i16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    idempotency_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correlation_id: Option<&'a str>,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
+    context: &'a RawValue,
+}
+
+impl Client {
+    /// A client over a link that others of the process may share.
+    pub fn new(database: Database) -> Self {
+        Self { database, known: Arc::default() }
+    }
+
+    /// Registers definitions; those that are registered already change nothing.
+    ///
+    /// # Errors
+    /// [`Error::WorkflowConflict`] when a version exists with other content.
+    pub async fn register(&self, workflows: &[Workflow]) -> Result<()> {
+        for workflow in workflows {
+            self.persist(|| self.database.store().register_workflow(workflow)).await?;
+        }
+        lock(&self.known).clear();
+        Ok(())
+    }
+
+    /// Submits tasks, in as few transactions as their number and size allow, and returns what became of each, in order.
+    /// Every request is checked before the first is sent. Trying again after a broken connection is safe, because the
+    /// ids of the tasks are made here.
+    ///
+    /// # Errors
+    /// [`Error::Validation`] that names each request and field that is wrong; [`Error::UnknownWorkflow`].
+    pub async fn submit(&self, requests: &[Request]) -> Result<Vec<Submitted>> {
+        let mut messages = Vec::with_capacity(requests.len());
+        let mut problems = Vec::new();
+        for (index, request) in requests.iter().enumerate() {
+            let known = self.know(&request.workflow, request.version.as_deref()).await?;
+            match message(request, &known) {
+                Ok(message) => messages.push(message),
+                Err(found) if requests.len() == 1 => problems.extend(found),
+                Err(found) => problems.extend(found.into_iter().map(|p| Problem::new(format!("{index}.{}", p.field), p.message))),
+            }
+        }
+        if !problems.is_empty() {
+            let what = if requests.len() == 1 { format!("the request for {}", requests[0].workflow) } else { "the list of requests".to_owned() };
+            return Err(Error::validation(what, problems));
+        }
+        let mut submitted = Vec::with_capacity(messages.len());
+        for batch in batches(&messages) {
+            submitted.extend(self.persist(|| self.database.store().submit_tasks(batch)).await.map_err(refused)?);
+            self.database.signals().publish(Topic::Requests);
+        }
+        Ok(submitted)
+    }
+
+    /// Waits until all of these tasks are in a terminal state, and tells `progress` how many are, about ten times a
+    /// second while that changes.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`]; [`Error::WaitTimeout`] with what the first unfinished task waits for.
+    pub async fn wait(&self, task_ids: &[Uuid], timeout: Option<Duration>, progress: impl Fn(usize)) -> Result<()> {
+        // Subscribed before the look into the database, so that no end falls between the two.
+        let signals = self.database.signals();
+        let mut waits: Vec<(Uuid, watch::Receiver<bool>)> = task_ids.iter().map(|id| (*id, signals.subscribe_task(*id))).collect();
+        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
+        let finished = self.persist(|| self.database.store().finished_among(task_ids)).await?;
+        signals.settle(&finished);
+        waits.retain(|(_, wait)| !*wait.borrow());
+        if let [(task_id, _)] = waits[..] {
+            self.persist(|| self.database.store().find_task(task_id)).await?; // there is such a task
+        }
+        let mut reported = usize::MAX;
+        loop {
+            waits.retain(|(_, wait)| !*wait.borrow() && wait.has_changed().is_ok());
+            let done = task_ids.len() - waits.len();
+            if done != reported {
+                progress(done);
+                reported = done;
+            }
+            let Some((task_id, wait)) = waits.first_mut() else { return Ok(()) };
+            let look = tokio::time::Instant::now() + Duration::from_millis(100);
+            let until = deadline.map_or(look, |deadline| deadline.min(look));
+            let _whether_in_time = tokio::time::timeout_at(until, wait.wait_for(|finished| *finished)).await.is_ok();
+            if !*wait.borrow() && deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
+                let task_id = *task_id;
+                let reason = match self.database.store().waits_for(task_id).await {
+                    Ok(reason) => reason.unwrap_or_else(|| "waits in the queue for an orchestrator; is one running?".to_owned()),
+                    Err(error) => error.to_string(),
+                };
+                return Err(Error::WaitTimeout { task_id, timeout: timeout.unwrap_or_default(), reason });
+            }
+        }
+    }
+
+    /// A task as it is now.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`].
+    pub async fn task(&self, task_id: Uuid) -> Result<TaskRow> {
+        self.persist(|| self.database.store().find_task(task_id)).await
+    }
+
+    /// The steps of a task as they are now, in topological order.
+    pub async fn steps(&self, task_id: Uuid) -> Result<Vec<StepRow>> {
+        self.persist(|| self.database.store().find_steps(task_id)).await
+    }
+
+    /// Cancels a task. Returns the state it is in now: one that had finished stays as it is.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`].
+    pub async fn cancel(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<String> {
+        let state = self.persist(|| self.database.store().cancel_task(task_id, reason, actor)).await?;
+        self.database.signals().publish_finished(&[task_id]);
+        Ok(state)
+    }
+
+    /// Gives a task's failed steps fresh attempts.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`]; [`Error::InvalidTransition`] when there is nothing to retry.
+    pub async fn retry(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<()> {
+        let namespaces = self.persist(|| self.database.store().retry_task(task_id, reason, actor)).await?;
+        self.database.signals().publish_steps(&namespaces);
+        Ok(())
+    }
+
+    async fn know(&self, workflow: &str, version: Option<&str>) -> Result<Known> {
+        let key = (workflow.to_owned(), version.map(str::to_owned));
+        if let Some(known) = lock(&self.known).get(&key).filter(|known| known.learned.elapsed() < BELIEVED) {
+            return Ok(known.clone());
+        }
+        let found = self.persist(|| self.database.store().find_workflow(workflow, version)).await?;
+        let schema = found.input_schema.as_deref().map(InputSchema::compile).transpose();
+        let schema = schema.map_err(|message| Error::validation(workflow, vec![Problem::new("input_schema", message)]))?;
+        let known = Known { version: found.version, digest: found.digest, schema, learned: Instant::now() };
+        let mut all = lock(&self.known);
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(key, known.clone());
+        Ok(known)
+    }
+
+    /// Calls again while the connection breaks: every function of the store can be repeated without doing it twice,
+    /// except that a repeated cancel or retry finds it done.
+    async fn persist<T, F: std::future::Future<Output = Result<T>>>(&self, call: impl Fn() -> F) -> Result<T> {
+        let mut failures = 0;
+        loop {
+            match call().await {
+                Err(error) if error.is_transient() && failures + 1 < TRIES => {
+                    failures += 1;
+                    tracing::debug!(%error, failures, "trying again");
+                    tokio::time::sleep(delay(failures)).await;
+                }
+                outcome => return outcome,
+            }
+        }
+    }
+}
+
+fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let context = match serde_json::from_str::<&RawValue>(&request.context) {
+        Ok(context) if context.get().starts_with('{') => Some(context),
+        _ => {
+            problems.push(Problem::new("context", "must be a JSON object"));
+            None
+        }
+    };
+    if let (Some(context), Some(schema)) = (context, &known.schema) {
+        problems.extend(schema.problems(context.get()));
+    }
+    if context.is_some_and(|context| holds_nul(context.get())) {
+        problems.push(Problem::new("context", "holds the character \\u0000, which PostgreSQL cannot store"));
+    }
+    let priority = request.priority.as_deref().map(|text| {
+        Priority::parse(text).map(Priority::level).ok_or_else(|| {
+            Problem::new("priority", format!("{text:?} must be low, normal, high, urgent, or an integer from -10 to 10"))
+        })
+    });
+    let priority = priority.transpose().unwrap_or_else(|problem| {
+        problems.push(problem);
+        None
+    });
+    if request.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > 255) {
+        problems.push(Problem::new("idempotency_key", "must be a text of 1 to 255 characters"));
+    }
+    let Some(context) = context.filter(|_| problems.is_empty()) else { return Err(problems) };
+    let message = Message {
+        task_id: Uuid::now_v7(),
+        workflow: &request.workflow,
+        version: &known.version,
+        validated: &known.digest,
+        priority,
+        idempotency_key: request.idempotency_key.as_deref(),
+        correlation_id: request.correlation_id.as_deref(),
+        tags: &request.tags,
+        context,
+    };
+    serde_json::to_string(&message).map_err(|error| vec![Problem::new("", error.to_string())])
+}
+
+/// Whether a JSON text has an escaped NUL in a string: a `\u0000` whose backslash is not itself escaped.
+fn holds_nul(json: &str) -> bool {
+    json.match_indices("\\u0000").any(|(at, _)| json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0)
+}
+
+fn batches(messages: &[String]) -> Vec<&[String]> {
+    let mut batches = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (index, message) in messages.iter().enumerate() {
+        if index > start && (index - start >= SUBMIT_BATCH || bytes + message.len() > SUBMIT_BYTES) {
+            batches.push(&messages[start..index]);
+            (start, bytes) = (index, 0);
+        }
+        bytes += message.len();
+    }
+    if start < messages.len() {
+        batches.push(&messages[start..]);
+    }
+    batches
+}
+
+/// What PostgreSQL refuses of a context that passed our own checks, such as a number beyond its range.
+fn refused(error: Error) -> Error {
+    match &error {
+        Error::Database { source: sqlx::Error::Database(db), .. } if error.is_bad_data() => {
+            Error::validation("the request", vec![Problem::new("context", format!("cannot be stored as jsonb: {}", db.message()))])
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_nul_characters_but_not_escaped_backslashes() {
+        assert!(holds_nul(r#"{"a":"x\u0000y"}"#));
+        assert!(holds_nul(r#"{"a":"x\\\u0000y"}"#));
+        assert!(!holds_nul(r#"{"a":"x\\u0000y"}"#));
+        assert!(!holds_nul(r#"{"a":"u0000"}"#));
+    }
+
+    #[test]
+    fn batches_by_count_and_by_size_and_loses_none() {
+        let many: Vec<String> = vec!["x".to_owned(); SUBMIT_BATCH + 1];
+        assert_eq!(batches(&many).iter().map(|b| b.len()).collect::<Vec<_>>(), [SUBMIT_BATCH, 1]);
+        let large: Vec<String> = vec!["x".repeat(SUBMIT_BYTES), "y".to_owned(), "z".to_owned()];
+        assert_eq!(batches(&large).iter().map(|b| b.len()).collect::<Vec<_>>(), [1, 2]);
+        assert!(batches(&[]).is_empty());
+    }
+}

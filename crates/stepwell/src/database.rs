@@ -1,0 +1,159 @@
+//! One process's link to one database: the pool, the wake-ups to and from other processes. Orchestrators, workers and
+//! clients of a process share it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use uuid::Uuid;
+
+use crate::backoff::{delay, Backoff};
+use crate::config::Config;
+use crate::error::Result;
+use crate::signals::{Signals, Topic};
+use crate::store::Store;
+
+const CHANNEL: &str = "stepwell";
+/// Other processes hear of the same thing at most this often.
+const COALESCE: Duration = Duration::from_millis(10);
+/// How often waits look into the database when no wake-up comes.
+const WAIT_POLLING: Duration = Duration::from_millis(500);
+
+/// A link to a database. Cheap to clone; [`close`](Self::close) ends it for all clones.
+#[derive(Debug, Clone)]
+pub struct Database(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    store: Store,
+    url: String,
+    signals: Signals,
+    config: Config,
+    /// Marks this process's notifications, so that it does not wake itself twice.
+    instance: String,
+    shutdown: CancellationToken,
+    tasks: TaskTracker,
+}
+
+impl Database {
+    /// Connects, and starts listening for wake-ups of other processes.
+    ///
+    /// # Errors
+    /// As [`Store::connect`].
+    pub async fn connect(url: &str, config: &Config) -> Result<Self> {
+        let store = Store::connect(url, config.database.pool_size, config.database.connect_timeout).await?;
+        let database = Self(Arc::new(Inner {
+            store,
+            url: url.to_owned(),
+            signals: Signals::default(),
+            config: config.clone(),
+            instance: Uuid::now_v7().simple().to_string(),
+            shutdown: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+        }));
+        database.spawn(database.clone().send_wakeups());
+        database.spawn(database.clone().receive_wakeups());
+        database.spawn(database.clone().check_waits());
+        Ok(database)
+    }
+
+    /// The SQL functions.
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The URL with its credentials, as it was given.
+    pub fn url(&self) -> &str {
+        &self.0.url
+    }
+
+    /// The settings it was connected with.
+    pub fn config(&self) -> &Config {
+        &self.0.config
+    }
+
+    pub(crate) fn signals(&self) -> &Signals {
+        &self.0.signals
+    }
+
+    /// Ends the background tasks and all connections.
+    pub async fn close(&self) {
+        self.0.shutdown.cancel();
+        self.0.tasks.close();
+        self.0.tasks.wait().await;
+        self.0.store.close().await;
+    }
+
+    fn spawn(&self, task: impl std::future::Future<Output = ()> + Send + 'static) {
+        let shutdown = self.0.shutdown.clone();
+        self.0.tasks.spawn(async move {
+            shutdown.run_until_cancelled(task).await;
+        });
+    }
+
+    async fn send_wakeups(self) {
+        loop {
+            let topics = self.0.signals.next_outgoing().await;
+            let payloads: Vec<String> = topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
+            if let Err(error) = self.store().notify(CHANNEL, &payloads).await {
+                tracing::debug!(%error, "a wake-up was not sent; the others find out by polling");
+            }
+            tokio::time::sleep(COALESCE).await;
+        }
+    }
+
+    async fn receive_wakeups(self) {
+        let mut failures = 0;
+        loop {
+            let listener = async {
+                let mut listener = self.store().listener().await?;
+                listener.listen(CHANNEL).await.map_err(|source| crate::Error::Database {
+                    url: self.store().masked_url().to_owned(),
+                    source,
+                })?;
+                Ok::<_, crate::Error>(listener)
+            };
+            match listener.await {
+                Ok(mut listener) => {
+                    failures = 0;
+                    self.0.signals.wake_all(); // what was said while nobody listened
+                    while let Ok(Some(notification)) = listener.try_recv().await {
+                        self.hear(notification.payload());
+                    }
+                }
+                Err(error) => tracing::debug!(%error, "no connection to listen on; polling meanwhile"),
+            }
+            failures += 1;
+            tokio::time::sleep(delay(failures)).await;
+        }
+    }
+
+    fn hear(&self, payload: &str) {
+        if let Some((instance, topic)) = payload.split_once(' ') {
+            if let Some(topic) = Topic::from_payload(topic).filter(|_| instance != self.0.instance) {
+                self.0.signals.wake(&topic);
+            }
+        }
+    }
+
+    /// Finds the awaited tasks that other processes finished: when they say so, and now and then.
+    async fn check_waits(self) {
+        let mut finished = self.0.signals.finished();
+        let mut backoff = Backoff::new("wait");
+        loop {
+            let _woken = tokio::time::timeout(WAIT_POLLING, finished.changed()).await;
+            let awaited = self.0.signals.awaited_tasks();
+            if awaited.is_empty() {
+                continue;
+            }
+            match self.store().finished_among(&awaited).await {
+                Ok(done) => {
+                    backoff.succeeded();
+                    self.0.signals.settle(&done);
+                }
+                Err(error) => tokio::time::sleep(backoff.failed(&error)).await,
+            }
+        }
+    }
+}

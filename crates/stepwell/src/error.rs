@@ -1,0 +1,199 @@
+//! The crate's one error type. Each variant is one situation that a caller can tell from another; where PostgreSQL
+//! raised it, an SQLSTATE of the class `SW` decides which, never the text of a message.
+
+use std::fmt;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use crate::embedded::EmbeddedError;
+
+/// A result with the crate's [`Error`].
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One thing that is wrong with an input, and where.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Path of the field, such as `steps.2.depends_on`.
+    pub field: String,
+    /// What is wrong with it and what is allowed.
+    pub message: String,
+}
+
+impl Problem {
+    /// A problem with the field at this path.
+    pub fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { field: field.into(), message: message.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.field.is_empty() {
+            f.write_str(&self.message)
+        } else {
+            write!(f, "{}: {}", self.field, self.message)
+        }
+    }
+}
+
+/// What can go wrong in Stepwell.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A setting is missing, unknown or of the wrong type.
+    #[error("configuration: {message}")]
+    Configuration {
+        /// Which key, which value, what is allowed.
+        message: String,
+    },
+    /// An input does not fit; every field that is wrong is named.
+    #[error("{what} is not valid: {}", list(.problems))]
+    Validation {
+        /// What was checked, such as `workflow math/linear`.
+        what: String,
+        /// Everything that is wrong with it.
+        problems: Vec<Problem>,
+    },
+    /// No workflow of this name (or version) is registered in the database.
+    #[error("unknown workflow {workflow:?}{}; define it in this process, or start a worker that does", version.as_ref().map(|v| format!(" version {v:?}")).unwrap_or_default())]
+    UnknownWorkflow {
+        /// `namespace/name` as it was asked for.
+        workflow: String,
+        /// The version, when one was asked for.
+        version: Option<String>,
+    },
+    /// The version is registered with other content (SQLSTATE SW002).
+    #[error("{message}. A version is immutable, because tasks of it may be running: give the changed workflow a new version")]
+    WorkflowConflict {
+        /// Which workflow and version.
+        message: String,
+    },
+    /// There is no such task (SQLSTATE SW004).
+    #[error("there is no task {task_id}")]
+    UnknownTask {
+        /// The id that was asked for.
+        task_id: Uuid,
+    },
+    /// The task's state does not allow what was asked for (SQLSTATE SW005).
+    #[error("{message}")]
+    InvalidTransition {
+        /// Which task, which state.
+        message: String,
+    },
+    /// A wait ended before its task did.
+    #[error("task {task_id} has not finished within {timeout:?}: {reason}")]
+    WaitTimeout {
+        /// The task.
+        task_id: Uuid,
+        /// How long was waited.
+        timeout: Duration,
+        /// What the task waits for.
+        reason: String,
+    },
+    /// The database refuses, or cannot be reached.
+    #[error("database {url}: {source}")]
+    Database {
+        /// The URL without its credentials.
+        url: String,
+        /// What the driver said.
+        source: sqlx::Error,
+    },
+    /// A connection was not made in time.
+    #[error("database {url}: no connection within {timeout:?}")]
+    ConnectTimeout {
+        /// The URL without its credentials.
+        url: String,
+        /// How long was tried.
+        timeout: Duration,
+    },
+    /// The database's schema is of a newer Stepwell than this program.
+    #[error("the schema in the database is at migration {found}, this program knows up to {known}: upgrade this program")]
+    SchemaTooNew {
+        /// Newest migration in the database.
+        found: i64,
+        /// Newest migration in this program.
+        known: i64,
+    },
+    /// The database has no schema, or an older one than this program needs.
+    #[error("the schema in the database is at migration {found}, this program needs {known}: start an orchestrator of this version, which migrates it")]
+    SchemaTooOld {
+        /// Newest migration in the database; 0 when there is none.
+        found: i64,
+        /// Newest migration in this program.
+        known: i64,
+    },
+    /// A migration failed.
+    #[error("the migration failed: {source}")]
+    Migration {
+        /// What the migrator said.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// pgmq could not be installed.
+    #[error("pgmq could not be installed: {source}")]
+    Pgmq {
+        /// What its installer said.
+        source: pgmq::PgmqError,
+    },
+    /// The private PostgreSQL could not be found or started.
+    #[error(transparent)]
+    Embedded(#[from] EmbeddedError),
+    /// A file could not be read.
+    #[error("{path}: {source}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It was used after it was stopped.
+    #[error("{what} is stopped")]
+    Stopped {
+        /// What is stopped.
+        what: &'static str,
+    },
+}
+
+impl Error {
+    pub(crate) fn validation(what: impl Into<String>, problems: Vec<Problem>) -> Self {
+        Self::Validation { what: what.into(), problems }
+    }
+
+    /// Whether trying again can help: the connection broke, the server restarts, or transactions collided.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::ConnectTimeout { .. } => true,
+            Self::Database { source, .. } => is_transient(source),
+            _ => false,
+        }
+    }
+
+    /// Whether PostgreSQL refused a value itself (SQLSTATE class 22 or 54): the same input fails every time.
+    pub fn is_bad_data(&self) -> bool {
+        matches!(self.sqlstate(), Some(code) if code.starts_with("22") || code.starts_with("54"))
+    }
+
+    /// The SQLSTATE, where PostgreSQL raised the error.
+    pub fn sqlstate(&self) -> Option<String> {
+        match self {
+            Self::Database { source, .. } => source.as_database_error().and_then(|e| e.code()).map(|c| c.into_owned()),
+            _ => None,
+        }
+    }
+}
+
+/// Connection trouble (08), transaction collisions (40), out of resources (53), operator intervention (57), and what
+/// the driver says when a socket is gone.
+fn is_transient(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
+        sqlx::Error::Database(db) => {
+            db.code().is_some_and(|code| ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
+        }
+        _ => false,
+    }
+}
+
+fn list(problems: &[Problem]) -> String {
+    problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+}

@@ -1,0 +1,26 @@
+//! Stepwell: durable workflows on the PostgreSQL you already run.
+//!
+//! A workflow is a DAG of steps. An [`Orchestrator`] turns requests into tasks and results into the next steps; pgmq
+//! queues carry the messages; a [`Worker`] executes. A [`Client`] submits tasks and waits for them. All three share a
+//! [`Database`], one process's link to one database. *The worker executes; orchestration coordinates.*
+
+mod backoff;
+mod client;
+pub mod config;
+mod database;
+pub mod embedded;
+mod error;
+pub mod orchestrator;
+mod signals;
+pub mod store;
+pub mod telemetry;
+pub mod worker;
+pub mod workflow;
+
+pub use client::{Client, Request};
+pub use config::Config;
+pub use database::Database;
+pub use error::{Error, Problem, Result};
+pub use orchestrator::Orchestrator;
+pub use worker::{StepHandler, Worker};
+pub use workflow::Workflow;

@@ -1,0 +1,62 @@
+//! The loop that both hops share: back to back while there is work, asleep when there is none, and a batch that fails
+//! is bisected until the bad message is alone in the dead letters.
+
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use super::pause;
+use crate::backoff::Backoff;
+use crate::database::Database;
+use crate::error::Result;
+use crate::signals::Wakeups;
+
+/// One hop: one transaction over a batch.
+pub(super) trait Hop: Send + Sync {
+    /// For messages.
+    const NAME: &'static str;
+    /// The queue it takes messages from.
+    const QUEUE: &'static str;
+
+    /// Handles up to `batch` messages. Returns how many there were.
+    fn run(&self, batch: u32) -> impl std::future::Future<Output = Result<u32>> + Send;
+}
+
+pub(super) async fn run<H: Hop>(
+    hop: H,
+    database: Database,
+    largest: u32,
+    polling_interval: Duration,
+    mut wakeups: Wakeups,
+    shutdown: CancellationToken,
+) {
+    let mut backoff = Backoff::new(H::NAME);
+    let mut batch = largest;
+    while !shutdown.is_cancelled() {
+        wakeups.mark_unchanged(); // what is said from here on is heard below
+        match hop.run(batch).await {
+            Ok(0) => {
+                backoff.succeeded();
+                batch = largest;
+                let woken = tokio::time::timeout(polling_interval, wakeups.changed());
+                shutdown.run_until_cancelled(woken).await;
+            }
+            Ok(_) => {
+                backoff.succeeded();
+                batch = batch.saturating_mul(2).min(largest);
+            }
+            Err(error) if error.is_transient() => pause(backoff.failed(&error), &shutdown).await,
+            Err(error) if batch > 1 => {
+                tracing::debug!(queue = H::QUEUE, batch, %error, "the batch fails, trying half of it");
+                batch /= 2;
+            }
+            Err(error) => {
+                tracing::warn!(queue = H::QUEUE, %error, "a message that cannot be handled goes to the dead letters");
+                match database.store().bury_message(H::QUEUE, &error.to_string()).await {
+                    Ok(_) => batch = 2.min(largest),
+                    Err(error) => pause(backoff.failed(&error), &shutdown).await,
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! The request loop: `task_requests` -> tasks, steps, and the root steps' queues.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use tokio_util::sync::CancellationToken;
+
+use super::hop_loop::{self, Hop};
+use super::summary::Totals;
+use crate::database::Database;
+use crate::error::Result;
+use crate::signals::lock;
+use crate::store::UnvalidatedTask;
+use crate::workflow::InputSchema;
+
+/// Compiled input schemas that are kept; beyond it all are forgotten.
+const SCHEMAS: usize = 200;
+
+struct Requests {
+    database: Database,
+    totals: Arc<Totals>,
+    schemas: Mutex<HashMap<String, Result<InputSchema, String>>>,
+}
+
+pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+    let settings = database.config().orchestrator.clone();
+    let wakeups = database.signals().requests();
+    let hop = Requests { database: database.clone(), totals, schemas: Mutex::default() };
+    hop_loop::run(hop, database, settings.request_batch, settings.polling_interval, wakeups, shutdown).await;
+}
+
+impl Hop for Requests {
+    const NAME: &'static str = "requests";
+    const QUEUE: &'static str = "task_requests";
+
+    async fn run(&self, batch: u32) -> Result<u32> {
+        let outcome = self.database.store().initialize_tasks(batch).await?;
+        self.totals.initialized(&outcome);
+        self.database.signals().publish_steps(&outcome.namespaces);
+        self.database.signals().publish_finished(&outcome.finished);
+        let admitted = if outcome.unvalidated > 0 { self.admit(batch).await? } else { 0 };
+        Ok(outcome.popped.unsigned_abs().max(admitted))
+    }
+}
+
+impl Requests {
+    async fn admit(&self, batch: u32) -> Result<u32> {
+        let (count, namespaces, rejected) = self.database.store().admit_tasks(batch, |task| self.judge(task)).await?;
+        self.totals.rejected(rejected.len());
+        self.database.signals().publish_steps(&namespaces);
+        self.database.signals().publish_finished(&rejected);
+        Ok(u32::try_from(count).unwrap_or(u32::MAX))
+    }
+
+    /// Why a context is refused; none when it is good.
+    fn judge(&self, task: &UnvalidatedTask) -> Option<String> {
+        let mut schemas = lock(&self.schemas);
+        if schemas.len() >= SCHEMAS && !schemas.contains_key(&task.input_schema) {
+            schemas.clear();
+        }
+        let schema = schemas.entry(task.input_schema.clone()).or_insert_with_key(|text| InputSchema::compile(text));
+        match schema {
+            Err(message) => Some(format!("the workflow's input schema {message}")),
+            Ok(schema) => {
+                let problems: Vec<String> = schema.problems(&task.context).iter().map(ToString::to_string).collect();
+                (!problems.is_empty()).then(|| problems.join("; "))
+            }
+        }
+    }
+}

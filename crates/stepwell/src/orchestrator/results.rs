@@ -1,0 +1,35 @@
+//! The result loop: `step_results` -> finished, retried and failed steps, and the queues of the newly ready.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::hop_loop::{self, Hop};
+use super::summary::Totals;
+use crate::database::Database;
+use crate::error::Result;
+
+struct Results {
+    database: Database,
+    totals: Arc<Totals>,
+}
+
+pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+    let settings = database.config().orchestrator.clone();
+    let wakeups = database.signals().results();
+    let hop = Results { database: database.clone(), totals };
+    hop_loop::run(hop, database, settings.result_batch, settings.polling_interval, wakeups, shutdown).await;
+}
+
+impl Hop for Results {
+    const NAME: &'static str = "results";
+    const QUEUE: &'static str = "step_results";
+
+    async fn run(&self, batch: u32) -> Result<u32> {
+        let outcome = self.database.store().apply_results(batch).await?;
+        self.totals.applied(&outcome);
+        self.database.signals().publish_steps(&outcome.namespaces);
+        self.database.signals().publish_finished(&outcome.finished);
+        Ok(outcome.popped.unsigned_abs())
+    }
+}

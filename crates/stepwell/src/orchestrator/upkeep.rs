@@ -1,0 +1,48 @@
+//! The upkeep loop: what comes due by time. Expired claims are recovered, due retries enqueued.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use super::pause;
+use super::summary::Totals;
+use crate::backoff::Backoff;
+use crate::database::Database;
+use crate::error::Result;
+
+pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+    let settings = database.config().orchestrator.clone();
+    let mut backoff = Backoff::new("upkeep");
+    while !shutdown.is_cancelled() {
+        match cycle(&database, &totals, settings.upkeep_batch).await {
+            Ok(more) => {
+                backoff.succeeded();
+                if !more {
+                    pause(settings.cycle, &shutdown).await;
+                }
+            }
+            Err(error) => pause(backoff.failed(&error), &shutdown).await,
+        }
+    }
+}
+
+/// One round. Returns whether there is more than fitted into the batches.
+async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool> {
+    let recovered = database.store().recover_claims(batch).await?;
+    totals.recovered(&recovered);
+    if recovered.popped > 0 {
+        tracing::warn!(
+            claims = recovered.popped,
+            steps = recovered.recovered,
+            failed = recovered.failed,
+            "a worker stopped sending heartbeats, its steps were recovered"
+        );
+    }
+    database.signals().publish_steps(&recovered.namespaces);
+    database.signals().publish_finished(&recovered.finished);
+
+    let woken = database.store().wake_due_steps(batch).await?;
+    database.signals().publish_steps(&woken.namespaces);
+    totals.cycle();
+    Ok([recovered.popped, woken.popped].iter().any(|popped| popped.unsigned_abs() == batch))
+}

@@ -1,0 +1,201 @@
+//! Wake-ups: within the process at once, to other processes by one coalesced `NOTIFY`. Losing one costs a polling
+//! interval, never work: whoever is woken looks into the database.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{watch, Notify};
+use uuid::Uuid;
+
+/// What there may be to do.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Topic {
+    /// Requests stand in `task_requests`.
+    Requests,
+    /// Results stand in `step_results`.
+    Results,
+    /// Tasks have reached a terminal state.
+    Finished,
+    /// Steps stand in the queue of this namespace.
+    Steps(String),
+}
+
+impl Topic {
+    pub(crate) fn to_payload(&self) -> String {
+        match self {
+            Self::Requests => "requests".to_owned(),
+            Self::Results => "results".to_owned(),
+            Self::Finished => "finished".to_owned(),
+            Self::Steps(namespace) => format!("steps:{namespace}"),
+        }
+    }
+
+    pub(crate) fn from_payload(payload: &str) -> Option<Self> {
+        Some(match payload {
+            "requests" => Self::Requests,
+            "results" => Self::Results,
+            "finished" => Self::Finished,
+            other => Self::Steps(other.strip_prefix("steps:")?.to_owned()),
+        })
+    }
+}
+
+/// Sees every wake-up since it last looked, however many there were.
+pub(crate) type Wakeups = watch::Receiver<u64>;
+
+/// The wake-ups of one process for one database.
+#[derive(Debug, Default)]
+pub(crate) struct Signals {
+    requests: watch::Sender<u64>,
+    results: watch::Sender<u64>,
+    finished: watch::Sender<u64>,
+    workers: Mutex<HashMap<String, Vec<Weak<watch::Sender<u64>>>>>,
+    waiting: Mutex<HashMap<Uuid, watch::Sender<bool>>>,
+    outgoing: Mutex<BTreeSet<Topic>>,
+    outgoing_ready: Notify,
+}
+
+impl Signals {
+    /// Wakes this process now and the others soon.
+    pub(crate) fn publish(&self, topic: Topic) {
+        self.wake(&topic);
+        lock(&self.outgoing).insert(topic);
+        self.outgoing_ready.notify_one();
+    }
+
+    /// Wakes this process for steps of these namespaces, and the others.
+    pub(crate) fn publish_steps(&self, namespaces: &[String]) {
+        for namespace in namespaces {
+            self.publish(Topic::Steps(namespace.clone()));
+        }
+    }
+
+    /// Lets whoever waits for these tasks go on, here and in other processes.
+    pub(crate) fn publish_finished(&self, task_ids: &[Uuid]) {
+        if task_ids.is_empty() {
+            return;
+        }
+        self.settle(task_ids);
+        lock(&self.outgoing).insert(Topic::Finished);
+        self.outgoing_ready.notify_one();
+    }
+
+    /// Wakes this process only.
+    pub(crate) fn wake(&self, topic: &Topic) {
+        let sender = match topic {
+            Topic::Requests => &self.requests,
+            Topic::Results => &self.results,
+            Topic::Finished => &self.finished,
+            Topic::Steps(namespace) => {
+                if let Some(workers) = lock(&self.workers).get_mut(namespace) {
+                    workers.retain(|worker| worker.upgrade().map(|sender| sender.send_modify(bump)).is_some());
+                }
+                return;
+            }
+        };
+        sender.send_modify(bump);
+    }
+
+    /// Wakes everybody in this process: after notifications may have been missed.
+    pub(crate) fn wake_all(&self) {
+        for topic in [Topic::Requests, Topic::Results, Topic::Finished] {
+            self.wake(&topic);
+        }
+        for worker in lock(&self.workers).values().flatten().filter_map(Weak::upgrade) {
+            worker.send_modify(bump);
+        }
+    }
+
+    pub(crate) fn requests(&self) -> Wakeups {
+        self.requests.subscribe()
+    }
+
+    pub(crate) fn results(&self) -> Wakeups {
+        self.results.subscribe()
+    }
+
+    pub(crate) fn finished(&self) -> Wakeups {
+        self.finished.subscribe()
+    }
+
+    /// Wake-ups for the queues of these namespaces, for as long as the returned sender lives.
+    pub(crate) fn steps(&self, namespaces: &[String]) -> (Arc<watch::Sender<u64>>, Wakeups) {
+        let sender = Arc::new(watch::Sender::default());
+        let mut workers = lock(&self.workers);
+        for namespace in namespaces {
+            workers.entry(namespace.clone()).or_default().push(Arc::downgrade(&sender));
+        }
+        let wakeups = sender.subscribe();
+        (sender, wakeups)
+    }
+
+    /// Turns true when the task is known to be finished. Subscribe first, then look into the database.
+    pub(crate) fn subscribe_task(&self, task_id: Uuid) -> watch::Receiver<bool> {
+        lock(&self.waiting).entry(task_id).or_default().subscribe()
+    }
+
+    /// Tasks that somebody in this process waits for; forgets those that nobody waits for any more.
+    pub(crate) fn awaited_tasks(&self) -> Vec<Uuid> {
+        let mut waiting = lock(&self.waiting);
+        waiting.retain(|_, sender| sender.receiver_count() > 0);
+        waiting.keys().copied().collect()
+    }
+
+    /// Lets whoever in this process waits for these tasks go on.
+    pub(crate) fn settle(&self, task_ids: &[Uuid]) {
+        let mut waiting = lock(&self.waiting);
+        if waiting.is_empty() {
+            return;
+        }
+        for task_id in task_ids {
+            if let Some(sender) = waiting.remove(task_id) {
+                sender.send_replace(true);
+            }
+        }
+    }
+
+    /// Waits until there is something to tell other processes, and takes it.
+    pub(crate) async fn next_outgoing(&self) -> Vec<Topic> {
+        loop {
+            let topics: Vec<Topic> = std::mem::take(&mut *lock(&self.outgoing)).into_iter().collect();
+            if !topics.is_empty() {
+                return topics;
+            }
+            self.outgoing_ready.notified().await;
+        }
+    }
+}
+
+fn bump(count: &mut u64) {
+    *count = count.wrapping_add(1);
+}
+
+/// These locks guard plain collections; a panic while one is held leaves nothing half done.
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn topics_survive_the_wire() {
+        for topic in [Topic::Requests, Topic::Results, Topic::Finished, Topic::Steps("a_b".into())] {
+            assert_eq!(Topic::from_payload(&topic.to_payload()), Some(topic));
+        }
+        assert_eq!(Topic::from_payload("nonsense"), None);
+    }
+
+    #[test]
+    fn waiting_is_forgotten_when_nobody_waits() {
+        let signals = Signals::default();
+        let (kept, dropped) = (Uuid::now_v7(), Uuid::now_v7());
+        let waiter = signals.subscribe_task(kept);
+        drop(signals.subscribe_task(dropped));
+        assert_eq!(signals.awaited_tasks(), [kept]);
+        signals.publish_finished(&[kept, dropped]);
+        assert!(*waiter.borrow());
+        assert!(signals.awaited_tasks().is_empty());
+    }
+}

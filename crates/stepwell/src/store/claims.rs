@@ -1,0 +1,147 @@
+//! What workers call: claim, report, release, heartbeat.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::postgres::types::PgInterval;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{OrFail, Store};
+use crate::error::Result;
+
+/// A step that a worker has claimed: all that its handler needs. User JSON is text, never parsed here.
+#[derive(Debug, Clone, FromRow)]
+pub struct ClaimedStep {
+    /// The claim that holds it.
+    pub claim_id: i64,
+    /// The task.
+    pub task_id: Uuid,
+    /// Position of the step in the task.
+    #[sqlx(rename = "step")]
+    pub position: i16,
+    /// Which attempt this is, from 1.
+    pub attempt: i16,
+    /// How many attempts the step has in all.
+    pub max_attempts: i16,
+    /// `namespace/name` of the workflow.
+    pub workflow: String,
+    /// Version of the workflow.
+    pub version: String,
+    /// Name of the step.
+    pub name: String,
+    /// Name of the code that executes it.
+    pub handler: String,
+    /// Milliseconds that this attempt may take.
+    pub timeout_ms: Option<i64>,
+    /// The step's configuration, JSON text.
+    pub config: Option<String>,
+    /// The task's context, JSON text.
+    pub context: String,
+    /// Results of the steps it depends on by name, JSON text; none when it depends on none.
+    pub results: Option<String>,
+    /// The task's correlation id.
+    pub correlation_id: Option<String>,
+    /// W3C trace context of the submitter, JSON text.
+    pub trace_context: Option<String>,
+}
+
+/// Claimed steps by claim, task and position, in parallel.
+#[derive(Debug, Default)]
+struct Columns {
+    claims: Vec<i64>,
+    tasks: Vec<Uuid>,
+    positions: Vec<i16>,
+}
+
+impl Columns {
+    fn of(steps: &[Arc<ClaimedStep>]) -> Self {
+        let mut columns = Self::default();
+        for step in steps {
+            columns.claims.push(step.claim_id);
+            columns.tasks.push(step.task_id);
+            columns.positions.push(step.position);
+        }
+        columns
+    }
+}
+
+impl Store {
+    /// Claims up to `batch` steps of a namespace for `lease`.
+    pub async fn claim_steps(&self, namespace: &str, batch: u32, worker_id: &str, lease: Duration) -> Result<Vec<ClaimedStep>> {
+        sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4)")
+            .bind(namespace)
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .bind(worker_id)
+            .bind(interval(lease))
+            .fetch_all(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    /// Reports results, each the JSON text that `stepwell.report_results` describes. Returns the 1-based places of those
+    /// that were refused because the lease was lost.
+    pub async fn report_results(&self, worker_id: &str, results: &[String]) -> Result<Vec<i32>> {
+        sqlx::query_scalar("select stepwell.report_results($1, $2::text[]::jsonb[])")
+            .bind(worker_id)
+            .bind(results)
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    /// Gives steps back unexecuted, the attempt not counted. Returns how many were still held.
+    pub async fn release_steps(&self, worker_id: &str, steps: &[Arc<ClaimedStep>], delay: Duration) -> Result<i32> {
+        let columns = Columns::of(steps);
+        sqlx::query_scalar("select stepwell.release_steps($1, $2, $3, $4, $5)")
+            .bind(worker_id)
+            .bind(&columns.claims)
+            .bind(&columns.tasks)
+            .bind(&columns.positions)
+            .bind(whole_seconds(delay))
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    /// Gives steps back whose handler this worker lacks; after `give_up` without a handler they end in error. Returns
+    /// the tasks that did.
+    pub async fn release_unhandled(
+        &self,
+        worker_id: &str,
+        steps: &[Arc<ClaimedStep>],
+        delay: Duration,
+        give_up: Duration,
+    ) -> Result<Vec<Uuid>> {
+        let columns = Columns::of(steps);
+        sqlx::query_scalar("select stepwell.release_unhandled($1, $2, $3, $4, $5, $6)")
+            .bind(worker_id)
+            .bind(&columns.claims)
+            .bind(&columns.tasks)
+            .bind(&columns.positions)
+            .bind(whole_seconds(delay))
+            .bind(interval(give_up))
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    /// Extends all claims of a worker by `lease` from now. Returns the claims that still exist.
+    pub async fn heartbeat(&self, worker_id: &str, lease: Duration) -> Result<Vec<i64>> {
+        sqlx::query_scalar("select stepwell.heartbeat($1, $2)")
+            .bind(worker_id)
+            .bind(interval(lease))
+            .fetch_all(&self.pool)
+            .await
+            .or_fail(self)
+    }
+}
+
+fn interval(duration: Duration) -> PgInterval {
+    PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
+}
+
+/// pgmq counts delays in seconds: rounded up, so that a short delay does not become none.
+fn whole_seconds(duration: Duration) -> i32 {
+    i32::try_from(duration.as_millis().div_ceil(1000)).unwrap_or(i32::MAX)
+}

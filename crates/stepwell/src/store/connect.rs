@@ -1,0 +1,53 @@
+//! Connections: how they are made, and that a wrong URL or password is told at once.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection};
+
+use super::{OrFail, Store};
+use crate::error::{Error, Result};
+use crate::telemetry::mask_url;
+
+impl Store {
+    /// Connects to the database at `url`, with at most `pool_size` connections.
+    ///
+    /// # Errors
+    /// [`Error::Database`] when it refuses (wrong password, no such database, nobody listens), at once;
+    /// [`Error::ConnectTimeout`] when it does not answer within `timeout`.
+    pub async fn connect(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
+        let masked = mask_url(url);
+        let refused = |source| Error::Database { url: masked.clone(), source };
+        let options = PgConnectOptions::from_str(url).map_err(refused)?.application_name("stepwell").disable_statement_logging();
+        // One connection outside the pool: a pool would try a refused address again and again until its timeout.
+        let first = tokio::time::timeout(timeout, options.connect())
+            .await
+            .map_err(|_| Error::ConnectTimeout { url: masked.clone(), timeout })?
+            .map_err(refused)?;
+        let _closed = first.close().await;
+        let pool = PgPoolOptions::new()
+            .max_connections(pool_size)
+            .acquire_timeout(timeout)
+            // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
+            .test_before_acquire(false)
+            .connect_lazy_with(options);
+        Ok(Self { pool, url: masked.into() })
+    }
+
+    /// A connection that receives notifications. It reconnects by itself.
+    pub(crate) async fn listener(&self) -> Result<PgListener> {
+        PgListener::connect_with(&self.pool).await.or_fail(self)
+    }
+
+    /// Wakes other processes: one payload a topic.
+    pub(crate) async fn notify(&self, channel: &str, payloads: &[String]) -> Result<()> {
+        sqlx::query("select pg_notify($1, payload) from unnest($2::text[]) as payload")
+            .bind(channel)
+            .bind(payloads)
+            .execute(&self.pool)
+            .await
+            .or_fail(self)?;
+        Ok(())
+    }
+}

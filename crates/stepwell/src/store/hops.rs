@@ -1,0 +1,151 @@
+//! What the orchestrator calls: the hops between the queues, and upkeep.
+
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::{OrFail, Store};
+use crate::error::Result;
+
+/// Outcome of one `initialize_tasks`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Initialized {
+    /// Requests taken from the queue.
+    pub popped: i32,
+    /// Tasks that started.
+    pub initialized: i32,
+    /// Tasks that are in error at once, because the request was bad.
+    pub rejected: i32,
+    /// Tasks whose context has still to be checked.
+    pub unvalidated: i32,
+    /// Requests of which no task can be made.
+    pub dead: i32,
+    /// Namespaces whose queues got messages.
+    pub namespaces: Vec<String>,
+    /// Tasks that reached a terminal state.
+    pub finished: Vec<Uuid>,
+}
+
+/// Outcome of one `apply_results`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Applied {
+    /// Results taken from the queue.
+    pub popped: i32,
+    /// Steps that are complete.
+    pub completed: i32,
+    /// Steps that wait for another attempt.
+    pub retried: i32,
+    /// Steps that ended in error.
+    pub failed: i32,
+    /// Results that the fence refused.
+    pub stale: i32,
+    /// Messages that are no results.
+    pub dead: i32,
+    /// Namespaces whose queues got messages.
+    pub namespaces: Vec<String>,
+    /// Tasks that reached a terminal state.
+    pub finished: Vec<Uuid>,
+}
+
+/// Outcome of one `wake_due_steps`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Woken {
+    /// Timers that were due.
+    pub popped: i32,
+    /// Steps that got their next attempt.
+    pub woken: i32,
+    /// Namespaces whose queues got messages.
+    pub namespaces: Vec<String>,
+}
+
+/// Outcome of one `recover_claims`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Recovered {
+    /// Claims that had expired.
+    pub popped: i32,
+    /// Steps that went back to their queue.
+    pub recovered: i32,
+    /// Steps that had no attempt left.
+    pub failed: i32,
+    /// Namespaces whose queues got messages.
+    pub namespaces: Vec<String>,
+    /// Tasks that reached a terminal state.
+    pub finished: Vec<Uuid>,
+}
+
+/// A pending task whose context has to be checked against its workflow's input schema.
+#[derive(Debug, Clone, FromRow)]
+pub struct UnvalidatedTask {
+    /// The task.
+    pub task_id: Uuid,
+    /// Its context, JSON text.
+    pub context: String,
+    /// The schema, JSON text.
+    pub input_schema: String,
+}
+
+impl Store {
+    /// Turns up to `batch` requests into tasks.
+    pub async fn initialize_tasks(&self, batch: u32) -> Result<Initialized> {
+        self.hop("select * from stepwell.initialize_tasks($1)", batch).await
+    }
+
+    /// Applies up to `batch` results.
+    pub async fn apply_results(&self, batch: u32) -> Result<Applied> {
+        self.hop("select * from stepwell.apply_results($1)", batch).await
+    }
+
+    /// Enqueues the next attempt of up to `batch` steps whose retry is due.
+    pub async fn wake_due_steps(&self, batch: u32) -> Result<Woken> {
+        self.hop("select * from stepwell.wake_due_steps($1)", batch).await
+    }
+
+    /// Recovers up to `batch` expired claims.
+    pub async fn recover_claims(&self, batch: u32) -> Result<Recovered> {
+        self.hop("select * from stepwell.recover_claims($1)", batch).await
+    }
+
+    async fn hop<T>(&self, call: &'static str, batch: u32) -> Result<T>
+    where
+        T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
+    {
+        sqlx::query_as(call).bind(i32::try_from(batch).unwrap_or(i32::MAX)).fetch_one(&self.pool).await.or_fail(self)
+    }
+
+    /// Checks up to `batch` pending tasks with `judge` (none: good, else why not) and admits or rejects them, in one
+    /// transaction. Returns how many there were, the namespaces that got messages and the tasks that were rejected.
+    pub async fn admit_tasks(
+        &self,
+        batch: u32,
+        judge: impl Fn(&UnvalidatedTask) -> Option<String> + Send,
+    ) -> Result<(usize, Vec<String>, Vec<Uuid>)> {
+        let mut transaction = self.pool.begin().await.or_fail(self)?;
+        let tasks: Vec<UnvalidatedTask> = sqlx::query_as("select * from stepwell.take_unvalidated_tasks($1)")
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .fetch_all(&mut *transaction)
+            .await
+            .or_fail(self)?;
+        if tasks.is_empty() {
+            return Ok((0, Vec::new(), Vec::new()));
+        }
+        let ids: Vec<Uuid> = tasks.iter().map(|task| task.task_id).collect();
+        let errors: Vec<Option<String>> = tasks.iter().map(judge).collect();
+        let (namespaces, rejected) = sqlx::query_as("select * from stepwell.admit_tasks($1, $2)")
+            .bind(&ids)
+            .bind(&errors)
+            .fetch_one(&mut *transaction)
+            .await
+            .or_fail(self)?;
+        transaction.commit().await.or_fail(self)?;
+        Ok((tasks.len(), namespaces, rejected))
+    }
+
+    /// Moves the oldest message of `queue` to the dead letters. Returns whether there was one.
+    pub async fn bury_message(&self, queue: &str, reason: &str) -> Result<bool> {
+        sqlx::query_scalar("select stepwell.bury_message($1, $2)")
+            .bind(queue)
+            .bind(reason)
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+}

@@ -1,0 +1,115 @@
+//! The schema in the database: pgmq, then our migrations, both embedded in this program.
+
+use sqlx::migrate::{MigrateError, Migrator};
+use sqlx::{Connection, PgConnection};
+
+use super::{OrFail, Store};
+use crate::error::{Error, Result};
+
+static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// Chosen once; serializes the steps that have no lock of their own.
+const MIGRATION_LOCK: i64 = 0x5374_6570_7765_6c6c;
+
+impl Store {
+    /// Brings the schema to this program's version. Safe to call twice and from many processes at once.
+    ///
+    /// # Errors
+    /// [`Error::SchemaTooNew`] when a newer Stepwell migrated this database; [`Error::Pgmq`] and [`Error::Migration`]
+    /// when a statement fails.
+    pub async fn migrate(&self) -> Result<()> {
+        let found = self.newest_migration().await?;
+        if found == newest_known() {
+            return Ok(());
+        }
+        self.refuse_newer(found)?;
+        self.install_pgmq().await?;
+
+        // A connection of its own, closed after: the search path must not leak into the pool. The migrator keeps its
+        // table in our schema, beside nobody else's.
+        let options = self.pool.connect_options().as_ref().clone().options([("search_path", "stepwell")]);
+        let mut connection = PgConnection::connect_with(&options).await.or_fail(self)?;
+        self.create_schema(&mut connection).await?;
+        let outcome = MIGRATIONS.run_direct(&mut connection).await;
+        let _closed = connection.close().await;
+        match outcome {
+            Ok(()) => Ok(()),
+            Err(MigrateError::VersionMissing(found)) => Err(Error::SchemaTooNew { found, known: newest_known() }),
+            Err(source) => Err(Error::Migration { source }),
+        }
+    }
+
+    /// Makes sure that the schema is the one this program was written for.
+    ///
+    /// # Errors
+    /// [`Error::SchemaTooNew`] or [`Error::SchemaTooOld`].
+    pub async fn check_schema(&self) -> Result<()> {
+        let found = self.newest_migration().await?;
+        self.refuse_newer(found)?;
+        if found < newest_known() {
+            return Err(Error::SchemaTooOld { found, known: newest_known() });
+        }
+        Ok(())
+    }
+
+    fn refuse_newer(&self, found: i64) -> Result<()> {
+        if found > newest_known() {
+            return Err(Error::SchemaTooNew { found, known: newest_known() });
+        }
+        Ok(())
+    }
+
+    async fn newest_migration(&self) -> Result<i64> {
+        let migrated: bool = sqlx::query_scalar("select to_regclass('stepwell._sqlx_migrations') is not null")
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)?;
+        if !migrated {
+            return Ok(0);
+        }
+        sqlx::query_scalar("select coalesce(max(version), 0) from stepwell._sqlx_migrations where success")
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    async fn create_schema(&self, connection: &mut PgConnection) -> Result<()> {
+        let mut transaction = connection.begin().await.or_fail(self)?;
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *transaction).await.or_fail(self)?;
+        sqlx::query("create schema if not exists stepwell").execute(&mut *transaction).await.or_fail(self)?;
+        transaction.commit().await.or_fail(self)
+    }
+
+    /// The server's own extension where it offers one that we may create, else the SQL that the pgmq crate carries.
+    async fn install_pgmq(&self) -> Result<()> {
+        let (installed, offered): (bool, bool) = sqlx::query_as(
+            "select exists (select from pg_extension where extname = 'pgmq'),
+                    exists (select from pg_available_extensions where name = 'pgmq')
+                      and to_regclass('pgmq.__pgmq_migrations') is null",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .or_fail(self)?;
+        if installed {
+            return Ok(());
+        }
+        if offered {
+            match self.create_extension().await {
+                Ok(()) => return Ok(()),
+                Err(error) => tracing::debug!(%error, "the pgmq extension cannot be created, its SQL is installed instead"),
+            }
+        }
+        pgmq::install::install_sql_from_embedded(&self.pool).await.map_err(|source| Error::Pgmq { source })
+    }
+
+    async fn create_extension(&self) -> Result<()> {
+        let mut transaction = self.pool.begin().await.or_fail(self)?;
+        sqlx::query("select pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *transaction).await.or_fail(self)?;
+        sqlx::query("create extension if not exists pgmq").execute(&mut *transaction).await.or_fail(self)?;
+        transaction.commit().await.or_fail(self)
+    }
+}
+
+fn newest_known() -> i64 {
+    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
+}

@@ -1,0 +1,65 @@
+//! The database, one method a SQL function: sets in, sets out. Every write to a table of ours is a function in
+//! `migrations/`; here stand only calls and look-ups.
+
+mod claims;
+mod connect;
+mod hops;
+mod migrate;
+mod tasks;
+mod workflows;
+
+use std::sync::Arc;
+
+use sqlx::PgPool;
+
+pub use claims::ClaimedStep;
+pub use hops::{Applied, Initialized, Recovered, UnvalidatedTask, Woken};
+pub use tasks::{StepRow, Submitted, TaskRow};
+pub use workflows::RegisteredWorkflow;
+
+use crate::error::{Error, Result};
+
+/// A pool of connections to one database. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: PgPool,
+    /// For messages: the URL without credentials.
+    url: Arc<str>,
+}
+
+impl Store {
+    /// The database's URL without credentials.
+    pub fn masked_url(&self) -> &str {
+        &self.url
+    }
+
+    /// The pool, for reading.
+    pub fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// Ends all connections; calls under way finish first.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+
+    fn failed(&self, error: sqlx::Error) -> Error {
+        let message = || error.as_database_error().map(|e| e.message().to_owned()).unwrap_or_default();
+        match error.as_database_error().and_then(|e| e.code()).as_deref() {
+            Some("SW002") => Error::WorkflowConflict { message: message() },
+            Some("SW005") => Error::InvalidTransition { message: message() },
+            _ => Error::Database { url: self.url.to_string(), source: error },
+        }
+    }
+}
+
+/// What a call's error becomes: `query.await.or_fail(&store)?`.
+trait OrFail<T> {
+    fn or_fail(self, store: &Store) -> Result<T>;
+}
+
+impl<T> OrFail<T> for std::result::Result<T, sqlx::Error> {
+    fn or_fail(self, store: &Store) -> Result<T> {
+        self.map_err(|error| store.failed(error))
+    }
+}

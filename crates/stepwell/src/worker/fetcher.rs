@@ -1,0 +1,82 @@
+//! Claims steps while there is room for them, each namespace in turn.
+
+use std::sync::Arc;
+
+use super::Shared;
+use crate::backoff::Backoff;
+use crate::error::Result;
+
+/// Results that may wait for their report before no more steps are claimed, in reports.
+const REPORTS_BEHIND: usize = 4;
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let (_registration, mut wakeups) = shared.database.signals().steps(&shared.namespaces);
+    let mut backoff = Backoff::new("worker");
+    let mut turn = 0;
+    while !shared.quiet.is_cancelled() {
+        let want = if shared.reports.waiting() > REPORTS_BEHIND * shared.settings.report_batch as usize {
+            0 // the database does not take results: no use in making more
+        } else {
+            shared.slots.demand()
+        };
+        if want == 0 {
+            let room = tokio::time::timeout(shared.settings.polling_interval, shared.slots.room.notified());
+            shared.quiet.run_until_cancelled(room).await;
+            continue;
+        }
+        wakeups.mark_unchanged();
+        match claim(&shared, want, turn).await {
+            Ok(0) => {
+                backoff.succeeded();
+                let woken = tokio::time::timeout(shared.settings.polling_interval, wakeups.changed());
+                shared.quiet.run_until_cancelled(woken).await;
+            }
+            Ok(_) => {
+                backoff.succeeded();
+                turn += 1;
+            }
+            Err(error) => {
+                let pause = tokio::time::sleep(backoff.failed(&error));
+                shared.quiet.run_until_cancelled(pause).await;
+            }
+        }
+    }
+    give_back(&shared).await;
+    shared.drained.notify_one();
+}
+
+/// Claims up to `want` steps, starting with another namespace each turn so that none is always last.
+async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
+    let mut claimed = 0;
+    for offset in 0..shared.namespaces.len() {
+        let namespace = &shared.namespaces[(turn + offset) % shared.namespaces.len()];
+        let batch = u32::try_from(want - claimed).unwrap_or(u32::MAX);
+        // Not cancelled half way: what is claimed must end up at hand.
+        let steps = shared.database.store().claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await?;
+        if !steps.is_empty() {
+            claimed += steps.len();
+            shared.reports.opened(&steps);
+            shared.slots.put_at_hand(steps);
+        }
+        if claimed >= want {
+            break;
+        }
+    }
+    Ok(claimed)
+}
+
+async fn give_back(shared: &Shared) {
+    let unstarted = shared.slots.drain();
+    if unstarted.is_empty() {
+        return;
+    }
+    match shared.database.store().release_steps(&shared.worker_id, &unstarted, std::time::Duration::ZERO).await {
+        Ok(_) => {
+            for step in &unstarted {
+                shared.reports.forget(step.claim_id);
+            }
+            shared.database.signals().publish_steps(&shared.namespaces);
+        }
+        Err(error) => tracing::warn!(%error, steps = unstarted.len(), "steps could not be given back; their claims expire"),
+    }
+}

@@ -1,0 +1,186 @@
+//! The worker runtime: a fetcher claims, takers execute, a reporter flushes results, a heartbeat keeps the leases.
+//! Takers are whatever executes steps: threads of Ruby, or tasks of tokio. They make one call a step: hand in the last
+//! outcome, take the next step.
+
+mod fetcher;
+mod handler;
+mod heartbeat;
+mod outcome;
+mod reporter;
+mod slots;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::config;
+use crate::database::Database;
+use crate::error::Result;
+use crate::store::ClaimedStep;
+
+pub use handler::{HandlerResult, Handlers, StepHandler};
+pub use outcome::{Failure, FailureKind, Outcome};
+pub use slots::Taken;
+
+use reporter::Reports;
+use slots::Slots;
+
+/// A worker of one process. [`stop`](Self::stop) it before dropping it.
+#[derive(Debug)]
+#[must_use = "a worker runs until it is stopped"]
+pub struct Worker {
+    shared: Arc<Shared>,
+    tasks: TaskTracker,
+}
+
+/// What the parts of a worker share.
+#[derive(Debug)]
+struct Shared {
+    database: Database,
+    namespaces: Vec<String>,
+    worker_id: String,
+    settings: config::Worker,
+    slots: Slots,
+    reports: Reports,
+    /// Set when no more steps are to be claimed.
+    quiet: CancellationToken,
+    /// Told when the fetcher has ended and what it had claimed is given back.
+    drained: Notify,
+    /// Set when the reporter shall send what it has and end.
+    closing: CancellationToken,
+    /// Set when nothing is to be waited for any more.
+    abort: CancellationToken,
+}
+
+impl Worker {
+    /// Starts claiming steps of these namespaces. `concurrency` is the number of takers.
+    ///
+    /// # Errors
+    /// [`Error::SchemaTooOld`](crate::Error::SchemaTooOld) or [`Error::SchemaTooNew`](crate::Error::SchemaTooNew) when
+    /// the database is of another version than this program.
+    pub async fn start(database: Database, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
+        database.store().check_schema().await?;
+        let settings = config::Worker { concurrency, ..database.config().worker.clone() };
+        let shared = Arc::new(Shared {
+            worker_id: worker_id(),
+            slots: Slots::new(&settings),
+            reports: Reports::default(),
+            quiet: CancellationToken::new(),
+            drained: Notify::new(),
+            closing: CancellationToken::new(),
+            abort: CancellationToken::new(),
+            settings,
+            namespaces,
+            database,
+        });
+        let tasks = TaskTracker::new();
+        tasks.spawn(fetcher::run(shared.clone()));
+        tasks.spawn(reporter::run(shared.clone()));
+        tasks.spawn(heartbeat::run(shared.clone()));
+        tasks.close();
+        tracing::info!(worker = shared.worker_id, namespaces = shared.namespaces.join(","), concurrency, "worker started");
+        Ok(Self { shared, tasks })
+    }
+
+    /// `host:pid:random`, as it stands with claims and attempts.
+    pub fn id(&self) -> &str {
+        &self.shared.worker_id
+    }
+
+    /// The next step if one is at hand. Never waits.
+    pub fn try_take(&self) -> Taken {
+        self.shared.slots.try_take()
+    }
+
+    /// Waits for the next step on this thread, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early.
+    pub fn take_blocking(&self, timeout: Duration) -> Taken {
+        self.shared.slots.take_blocking(timeout)
+    }
+
+    /// Waits for the next step; none when the worker has been told to be quiet and nothing is left.
+    pub async fn take(&self) -> Option<Arc<ClaimedStep>> {
+        self.shared.slots.take().await
+    }
+
+    /// Ends the waits of all threads in [`take_blocking`](Self::take_blocking): they return [`Taken::Nothing`].
+    pub fn wake_takers(&self) {
+        self.shared.slots.wake_takers();
+    }
+
+    /// Hands in what became of a taken step. Never waits; the reporter sends it.
+    pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) {
+        if self.shared.slots.put_back(step) {
+            self.shared.reports.push(outcome.report(step, &self.shared.worker_id, took));
+        }
+    }
+
+    /// Gives back a taken step whose handler this process lacks; another worker may have it.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::Error::Database); the claim then expires.
+    pub async fn release_unhandled(&self, step: &Arc<ClaimedStep>) -> Result<()> {
+        let shared = &self.shared;
+        if !shared.slots.put_back(step) {
+            return Ok(());
+        }
+        let settings = &shared.settings;
+        tracing::warn!(
+            handler = step.handler, step = step.name, workflow = step.workflow, version = step.version,
+            "this worker has no handler for the step, it goes back for another"
+        );
+        let finished = shared
+            .database
+            .store()
+            .release_unhandled(&shared.worker_id, std::slice::from_ref(step), settings.unhandled_delay, settings.unhandled_give_up)
+            .await?;
+        shared.reports.forget(step.claim_id);
+        shared.database.signals().publish_finished(&finished);
+        Ok(())
+    }
+
+    /// Stops claiming and gives back what has not been started, the attempts not counted. What runs goes on.
+    pub async fn quiet(&self) {
+        self.shared.quiet.cancel();
+        self.shared.slots.close();
+        if !self.shared.abort.is_cancelled() {
+            self.shared.drained.notified().await;
+            self.shared.drained.notify_one(); // for the next caller
+        }
+    }
+
+    /// Stops within `grace`: stops claiming, waits for what runs, sends the results, gives back what still runs with the
+    /// attempt not counted. Returns how many steps were still running.
+    pub async fn stop(&self, grace: Duration) -> usize {
+        let deadline = tokio::time::Instant::now() + grace;
+        let shared = &self.shared;
+        let _late = tokio::time::timeout_at(deadline, self.quiet()).await;
+        let _late = tokio::time::timeout_at(deadline, shared.slots.idle()).await;
+        let unfinished = shared.slots.abandon();
+        shared.closing.cancel();
+        // Results that are ready get a moment beyond the grace period; a database that is away does not get more.
+        let flush_deadline = deadline.max(tokio::time::Instant::now() + Duration::from_secs(2));
+        if !unfinished.is_empty() {
+            let released = shared.database.store().release_steps(&shared.worker_id, &unfinished, Duration::ZERO);
+            match tokio::time::timeout_at(flush_deadline, released).await {
+                Ok(Ok(count)) => tracing::warn!(steps = count, "steps were still running at the end of the grace period; given back"),
+                Ok(Err(error)) => tracing::warn!(%error, "steps could not be given back; their claims expire"),
+                Err(_) => tracing::warn!("steps could not be given back in time; their claims expire"),
+            }
+        }
+        if tokio::time::timeout_at(flush_deadline, self.tasks.wait()).await.is_err() {
+            shared.abort.cancel();
+            self.tasks.wait().await;
+        }
+        tracing::info!(worker = shared.worker_id, lost_leases = shared.reports.lost_leases(), "worker stopped");
+        unfinished.len()
+    }
+}
+
+fn worker_id() -> String {
+    let host = rustix::system::uname();
+    let host = host.nodename().to_string_lossy();
+    format!("{host}:{}:{:06x}", std::process::id(), rand::random::<u32>() >> 8)
+}

@@ -1,0 +1,226 @@
+//! What became of an attempt, and how it is told to the orchestrator.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+use uuid::Uuid;
+
+use crate::store::ClaimedStep;
+
+/// Longest message and backtrace line that is kept, in bytes.
+const LONGEST_TEXT: usize = 10_000;
+/// Most backtrace lines that are kept.
+const BACKTRACE_LINES: usize = 50;
+
+/// The outcome of one attempt.
+#[derive(Debug, Clone)]
+pub enum Outcome {
+    /// The handler returned: its result as JSON text.
+    Complete(String),
+    /// The handler failed.
+    Failed(Failure),
+}
+
+/// Whether there may be another attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureKind {
+    /// Another attempt may succeed.
+    Retryable,
+    /// No attempt can succeed.
+    Permanent,
+    /// The attempt took too long; another may not.
+    Timeout,
+}
+
+/// An attempt that failed.
+#[derive(Debug, Clone)]
+pub struct Failure {
+    /// Whether there may be another attempt.
+    pub kind: FailureKind,
+    /// Class of the error, in the handler's language.
+    pub class: String,
+    /// The error's own code.
+    pub code: Option<String>,
+    /// For people.
+    pub message: String,
+    /// Where it happened, innermost first.
+    pub backtrace: Vec<String>,
+    /// JSON text that the handler attached.
+    pub context: Option<String>,
+    /// Seconds after which the worker asks for the next attempt.
+    pub retry_after: Option<f64>,
+    /// JSON text: HTTP status, headers, hints.
+    pub metadata: Option<String>,
+}
+
+impl Failure {
+    /// A failure of this kind and class with a message, and nothing else.
+    pub fn new(kind: FailureKind, class: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            kind,
+            class: class.into(),
+            code: None,
+            message: message.into(),
+            backtrace: Vec::new(),
+            context: None,
+            retry_after: None,
+            metadata: None,
+        }
+    }
+}
+
+/// A result as it is sent.
+#[derive(Debug, Clone)]
+pub(super) struct Report {
+    pub(super) claim_id: i64,
+    pub(super) task_id: Uuid,
+    pub(super) json: String,
+    /// What is sent instead when PostgreSQL refuses it.
+    fallback: Option<Box<Fallback>>,
+}
+
+#[derive(Debug, Clone)]
+struct Fallback {
+    step: Envelope,
+    /// The failure without what may be at fault; none when it was a result.
+    failure: Option<Failure>,
+}
+
+#[derive(Debug, Clone, Serialize)]
+struct Envelope {
+    claim: i64,
+    task_id: Uuid,
+    step: i16,
+    attempt: i16,
+    worker: String,
+    duration_us: u64,
+}
+
+#[derive(Serialize)]
+struct Message<'a> {
+    #[serde(flatten)]
+    envelope: &'a Envelope,
+    outcome: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<ErrorObject<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry_after: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct ErrorObject<'a> {
+    class: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    code: Option<String>,
+    message: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backtrace: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    context: Option<&'a RawValue>,
+}
+
+impl Outcome {
+    pub(super) fn report(&self, step: &ClaimedStep, worker_id: &str, took: Duration) -> Report {
+        let envelope = Envelope {
+            claim: step.claim_id,
+            task_id: step.task_id,
+            step: step.position,
+            attempt: step.attempt,
+            worker: worker_id.to_owned(),
+            duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+        };
+        match self {
+            Self::Complete(result) => match serde_json::from_str::<&RawValue>(result) {
+                Ok(result) => {
+                    let mut json = message(&envelope, "complete", None);
+                    json.truncate(json.len() - 1);
+                    json.push_str(r#","result":"#);
+                    json.push_str(result.get());
+                    json.push('}');
+                    Report::new(json, envelope, None)
+                }
+                Err(error) => not_storable(envelope, &format!("the result is not JSON: {error}")),
+            },
+            Self::Failed(failure) => {
+                let json = message(&envelope, kind(failure.kind), Some(failure));
+                let bare = Failure { context: None, metadata: None, ..failure.clone() };
+                Report::new(json, envelope, Some(bare))
+            }
+        }
+    }
+}
+
+impl Report {
+    fn new(json: String, step: Envelope, failure: Option<Failure>) -> Self {
+        Self { claim_id: step.claim, task_id: step.task_id, json, fallback: Some(Box::new(Fallback { step, failure })) }
+    }
+
+    /// What to send after PostgreSQL has refused this: a result becomes a permanent failure, a failure loses what was
+    /// attached to it. The second time there is nothing left to try, and the report comes back.
+    pub(super) fn refused(mut self, why: &str) -> Result<Self, Self> {
+        match self.fallback.take() {
+            Some(fallback) => {
+                let mut report = match fallback.failure {
+                    Some(failure) => Self::new(message(&fallback.step, kind(failure.kind), Some(&failure)), fallback.step, None),
+                    None => not_storable(fallback.step, &format!("the result cannot be stored as jsonb: {why}")),
+                };
+                report.fallback = None;
+                Ok(report)
+            }
+            None => Err(self),
+        }
+    }
+}
+
+fn not_storable(envelope: Envelope, why: &str) -> Report {
+    let failure = Failure { code: Some("INVALID_RESULT".to_owned()), ..Failure::new(FailureKind::Permanent, "Stepwell::PermanentError", why) };
+    let json = message(&envelope, kind(failure.kind), Some(&failure));
+    Report::new(json, envelope, Some(failure))
+}
+
+fn kind(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Retryable => "retryable",
+        FailureKind::Permanent => "permanent",
+        FailureKind::Timeout => "timeout",
+    }
+}
+
+fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> String {
+    let message = Message {
+        envelope,
+        outcome,
+        error: failure.map(|failure| ErrorObject {
+            class: storable(&failure.class),
+            code: failure.code.as_deref().map(storable),
+            message: storable(&failure.message),
+            backtrace: failure.backtrace.iter().take(BACKTRACE_LINES).map(|line| storable(line)).collect(),
+            context: raw(failure.context.as_deref()),
+        }),
+        retry_after: failure.and_then(|failure| failure.retry_after).filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
+        metadata: failure.and_then(|failure| raw(failure.metadata.as_deref())),
+    };
+    // Numbers, texts and raw JSON into memory: cannot fail.
+    serde_json::to_string(&message).unwrap_or_default()
+}
+
+fn raw(json: Option<&str>) -> Option<&RawValue> {
+    serde_json::from_str(json?).ok()
+}
+
+/// A text that jsonb takes: without NUL, of bounded length.
+fn storable(text: &str) -> String {
+    let mut end = text.len().min(LONGEST_TEXT);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut kept = text[..end].replace('\0', "\u{fffd}");
+    if end < text.len() {
+        kept.push('…');
+    }
+    kept
+}

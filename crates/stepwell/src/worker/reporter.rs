@@ -1,0 +1,159 @@
+//! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use super::outcome::Report;
+use super::Shared;
+use crate::backoff::Backoff;
+use crate::error::{Error, Result};
+use crate::signals::{lock, Topic};
+use crate::store::ClaimedStep;
+
+/// Most bytes of one report; a single larger result still goes, alone.
+const REPORT_BYTES: usize = 8 << 20;
+
+/// Results on their way, and the open steps of each claim.
+#[derive(Debug, Default)]
+pub(super) struct Reports {
+    queue: Mutex<Vec<Report>>,
+    ready: Notify,
+    in_flight: AtomicUsize,
+    open: Mutex<HashMap<i64, usize>>,
+    lost_leases: AtomicU64,
+}
+
+impl Reports {
+    pub(super) fn push(&self, report: Report) {
+        lock(&self.queue).push(report);
+        self.ready.notify_one();
+    }
+
+    /// Results that the database has not taken yet.
+    pub(super) fn waiting(&self) -> usize {
+        lock(&self.queue).len() + self.in_flight.load(Relaxed)
+    }
+
+    /// Steps came with a claim.
+    pub(super) fn opened(&self, steps: &[ClaimedStep]) {
+        let mut open = lock(&self.open);
+        for step in steps {
+            *open.entry(step.claim_id).or_default() += 1;
+        }
+    }
+
+    /// One step of a claim is settled.
+    pub(super) fn forget(&self, claim_id: i64) {
+        let mut open = lock(&self.open);
+        if let Some(count) = open.get_mut(&claim_id) {
+            *count -= 1;
+            if *count == 0 {
+                open.remove(&claim_id);
+            }
+        }
+    }
+
+    /// Whether there is a claim to keep.
+    pub(super) fn holds_claims(&self) -> bool {
+        !lock(&self.open).is_empty()
+    }
+
+    pub(super) fn lost_leases(&self) -> u64 {
+        self.lost_leases.load(Relaxed)
+    }
+
+    fn next_batch(&self, most: usize) -> Vec<Report> {
+        let mut queue = lock(&self.queue);
+        let mut bytes = 0;
+        let count = queue
+            .iter()
+            .take(most)
+            .take_while(|report| {
+                let first = bytes == 0;
+                bytes += report.json.len();
+                first || bytes <= REPORT_BYTES
+            })
+            .count();
+        let batch: Vec<Report> = queue.drain(..count).collect();
+        self.in_flight.store(batch.len(), Relaxed);
+        batch
+    }
+}
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let reports = &shared.reports;
+    loop {
+        let batch = reports.next_batch(shared.settings.report_batch as usize);
+        if batch.is_empty() {
+            if shared.closing.is_cancelled() {
+                return;
+            }
+            tokio::select! {
+                () = reports.ready.notified() => {}
+                () = shared.closing.cancelled() => {}
+            }
+            continue;
+        }
+        let claims: Vec<i64> = batch.iter().map(|report| report.claim_id).collect();
+        if shared.abort.run_until_cancelled(send(&shared, batch)).await.is_none() {
+            tracing::warn!(results = reports.waiting(), "results could not be sent in time; their claims expire and the steps run again");
+            return;
+        }
+        reports.in_flight.store(0, Relaxed);
+        claims.into_iter().for_each(|claim| reports.forget(claim));
+        shared.database.signals().publish(Topic::Results);
+    }
+}
+
+/// Sends a batch, however long the database is away. A batch that PostgreSQL refuses for what is in it is halved until
+/// the bad result is alone; that one ends as a failure that says why.
+async fn send(shared: &Shared, batch: Vec<Report>) {
+    let mut backoff = Backoff::new("report");
+    let mut parts = vec![batch];
+    while let Some(mut part) = parts.pop() {
+        let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
+        match shared.database.store().report_results(&shared.worker_id, &json).await {
+            Ok(refused) => {
+                backoff.succeeded();
+                note_refused(shared, &part, &refused);
+            }
+            Err(error) if part.len() > 1 && !error.is_transient() => {
+                let rest = part.split_off(part.len() / 2);
+                parts.push(rest);
+                parts.push(part);
+            }
+            Err(error) if !error.is_transient() => {
+                if let Some(report) = part.pop() {
+                    match replace(report, &error) {
+                        Ok(substitute) => parts.push(vec![substitute]),
+                        Err(report) => tracing::error!(task = %report.task_id, %error, "a result cannot be reported; its claim expires"),
+                    }
+                }
+            }
+            Err(error) => {
+                tokio::time::sleep(backoff.failed(&error)).await;
+                parts.push(part);
+            }
+        }
+    }
+}
+
+fn note_refused(shared: &Shared, part: &[Report], refused: &[i32]) {
+    for place in refused {
+        let Some(report) = usize::try_from(*place).ok().and_then(|place| part.get(place.wrapping_sub(1))) else { continue };
+        shared.reports.lost_leases.fetch_add(1, Relaxed);
+        tracing::warn!(task = %report.task_id, "the lease on the step was lost, its result does not count");
+    }
+}
+
+/// What is reported instead of a result that PostgreSQL refuses.
+fn replace(report: Report, error: &Error) -> Result<Report, Report> {
+    let message = match error {
+        Error::Database { source: sqlx::Error::Database(db), .. } => db.message().to_owned(),
+        other => other.to_string(),
+    };
+    report.refused(&message)
+}

@@ -1,0 +1,214 @@
+//! The steps that a worker holds: those at hand in claim order, those that takers have. Decides how many more to claim.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use uuid::Uuid;
+
+use crate::config;
+use crate::signals::lock;
+use crate::store::ClaimedStep;
+
+/// What a taker got.
+#[derive(Debug)]
+pub enum Taken {
+    /// A step to execute.
+    Step(Arc<ClaimedStep>),
+    /// Nothing yet.
+    Nothing,
+    /// Nothing, and nothing will come: the worker is quiet.
+    Closed,
+}
+
+#[derive(Debug)]
+pub(super) struct Slots {
+    state: Mutex<State>,
+    /// For threads that wait for a step.
+    at_hand: Condvar,
+    /// For tasks that wait for a step.
+    at_hand_async: Notify,
+    /// For the fetcher: takers have made room.
+    pub(super) room: Notify,
+    /// For whoever waits until nothing runs.
+    settled: Notify,
+    concurrency: usize,
+    claim_batch: usize,
+    prefetch: Duration,
+}
+
+#[derive(Debug)]
+struct State {
+    buffer: VecDeque<Arc<ClaimedStep>>,
+    running: HashMap<(Uuid, i16, i16), Arc<ClaimedStep>>,
+    closed: bool,
+    rate: Rate,
+}
+
+impl Slots {
+    pub(super) fn new(settings: &config::Worker) -> Self {
+        Self {
+            state: Mutex::new(State {
+                buffer: VecDeque::new(),
+                running: HashMap::new(),
+                closed: false,
+                rate: Rate { since: Instant::now(), finished: 0, per_second: 0.0 },
+            }),
+            at_hand: Condvar::new(),
+            at_hand_async: Notify::new(),
+            room: Notify::new(),
+            settled: Notify::new(),
+            concurrency: settings.concurrency as usize,
+            claim_batch: settings.claim_batch as usize,
+            prefetch: settings.prefetch,
+        }
+    }
+
+    /// How many steps to claim now: the free slots plus what will be finished within the prefetch time at the recent
+    /// rate. Nothing while half of that is still at hand, so that claims stay large.
+    pub(super) fn demand(&self) -> usize {
+        let mut state = lock(&self.state);
+        if state.closed {
+            return 0;
+        }
+        let ahead = (state.rate.current() * self.prefetch.as_secs_f64()) as usize;
+        if state.buffer.len() > ahead / 2 {
+            return 0;
+        }
+        let held = state.buffer.len() + state.running.len();
+        (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
+    }
+
+    pub(super) fn put_at_hand(&self, steps: Vec<ClaimedStep>) {
+        let count = steps.len();
+        lock(&self.state).buffer.extend(steps.into_iter().map(Arc::new));
+        if count == 1 {
+            self.at_hand.notify_one();
+            self.at_hand_async.notify_one();
+        } else {
+            self.at_hand.notify_all();
+            for _ in 0..count.min(self.concurrency) {
+                self.at_hand_async.notify_one();
+            }
+            self.at_hand_async.notify_waiters();
+        }
+    }
+
+    pub(super) fn try_take(&self) -> Taken {
+        self.take_from(&mut lock(&self.state))
+    }
+
+    pub(super) fn take_blocking(&self, timeout: Duration) -> Taken {
+        let mut state = lock(&self.state);
+        let mut taken = self.take_from(&mut state);
+        if matches!(taken, Taken::Nothing) {
+            (state, _) = self.at_hand.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
+            taken = self.take_from(&mut state);
+        }
+        taken
+    }
+
+    pub(super) async fn take(&self) -> Option<Arc<ClaimedStep>> {
+        loop {
+            let at_hand = self.at_hand_async.notified();
+            match self.try_take() {
+                Taken::Step(step) => return Some(step),
+                Taken::Closed => return None,
+                Taken::Nothing => at_hand.await,
+            }
+        }
+    }
+
+    pub(super) fn wake_takers(&self) {
+        self.at_hand.notify_all();
+    }
+
+    fn take_from(&self, state: &mut State) -> Taken {
+        match state.buffer.pop_front() {
+            Some(step) => {
+                state.running.insert(key(&step), step.clone());
+                Taken::Step(step)
+            }
+            None if state.closed => Taken::Closed,
+            None => Taken::Nothing,
+        }
+    }
+
+    /// A taker is done with a step. False when the worker has given the step up meanwhile.
+    pub(super) fn put_back(&self, step: &ClaimedStep) -> bool {
+        let mut state = lock(&self.state);
+        let held = state.running.remove(&key(step)).is_some();
+        state.rate.finished += 1;
+        let (settled, low) = (state.running.is_empty(), state.buffer.len() <= self.concurrency / 2);
+        let ahead = (state.rate.per_second * self.prefetch.as_secs_f64()) as usize;
+        let low = low || state.buffer.len() <= ahead / 2;
+        drop(state);
+        if low {
+            self.room.notify_one();
+        }
+        if settled {
+            self.settled.notify_waiters();
+        }
+        held
+    }
+
+    /// No more steps are taken in; takers see the end once the buffer is empty.
+    pub(super) fn close(&self) {
+        lock(&self.state).closed = true;
+        self.at_hand.notify_all();
+        self.at_hand_async.notify_waiters();
+        self.room.notify_one();
+    }
+
+    /// Takes out what nobody has started.
+    pub(super) fn drain(&self) -> Vec<Arc<ClaimedStep>> {
+        lock(&self.state).buffer.drain(..).collect()
+    }
+
+    /// Gives up what takers still have: their outcomes no longer count.
+    pub(super) fn abandon(&self) -> Vec<Arc<ClaimedStep>> {
+        let mut state = lock(&self.state);
+        state.running.drain().map(|(_, step)| step).collect()
+    }
+
+    /// Waits until no taker has a step.
+    pub(super) async fn idle(&self) {
+        loop {
+            let settled = self.settled.notified();
+            if lock(&self.state).running.is_empty() {
+                return;
+            }
+            settled.await;
+        }
+    }
+}
+
+fn key(step: &ClaimedStep) -> (Uuid, i16, i16) {
+    (step.task_id, step.position, step.attempt)
+}
+
+/// Steps finished per second, recently.
+#[derive(Debug)]
+struct Rate {
+    since: Instant,
+    finished: u32,
+    per_second: f64,
+}
+
+impl Rate {
+    const WINDOW: Duration = Duration::from_millis(20);
+
+    fn current(&mut self) -> f64 {
+        let elapsed = self.since.elapsed();
+        if elapsed >= Self::WINDOW {
+            let now = f64::from(self.finished) / elapsed.as_secs_f64();
+            // The longer the window was, the less the past says.
+            let weight = (elapsed.as_secs_f64() / 0.1).min(1.0);
+            self.per_second += (now - self.per_second) * weight;
+            self.finished = 0;
+            self.since = Instant::now();
+        }
+        self.per_second
+    }
+}

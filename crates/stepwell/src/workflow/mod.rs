@@ -1,0 +1,12 @@
+//! Definitions of workflows: reading, checking, ordering. Pure: no tokio, no SQL.
+
+mod definition;
+mod graph;
+mod input;
+mod names;
+mod yaml;
+
+pub use definition::{Backoff, StepDefinition, Workflow};
+pub use input::InputSchema;
+pub use names::{split_workflow_name, Priority};
+pub use yaml::from_yaml;

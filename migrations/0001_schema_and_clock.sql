@@ -1,0 +1,62 @@
+-- The schema, its clock, its ids and its state types.
+-- Needs the schema pgmq (installed before the migrations run, see crates/stepwell/src/store/migrate.rs).
+
+create schema if not exists stepwell;
+
+comment on schema stepwell is
+  'Durable workflows: task_requests -> {namespace}_queue -> step_results. See ARCHITECTURE.md.';
+
+-- The only clock that decides anything: leases, retries, timers, priorities.
+-- A test sets stepwell.fake_now; everybody else gets the wall clock, also inside a long transaction.
+create function stepwell.now() returns timestamptz
+language sql volatile parallel safe as $$
+  select coalesce(nullif(pg_catalog.current_setting('stepwell.fake_now', true), '')::timestamptz,
+                  pg_catalog.clock_timestamp())
+$$;
+
+-- A version 7 uuid: 48 bits of milliseconds, so that ids sort by time and index pages fill in order.
+-- For requests that arrive by plain SQL without an id; the client libraries make their own.
+create function stepwell.uuid_v7() returns uuid
+language sql volatile parallel safe as $$
+  select pg_catalog.encode(
+    set_bit(set_bit(
+      overlay(uuid_send(gen_random_uuid())
+        placing substring(int8send((extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+        from 1 for 6),
+      52, 1), 53, 1), 'hex')::uuid
+$$;
+
+-- Text to uuid without an exception: null when it is none. Queues can hold anything.
+create function stepwell.as_uuid(p_text text) returns uuid
+language sql immutable parallel safe as $$
+  select case when p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
+              then p_text::uuid end
+$$;
+
+-- Text to a small non-negative integer without an exception: null when it is none.
+create function stepwell.as_smallint(p_text text) returns smallint
+language sql immutable parallel safe as $$
+  select case when p_text ~ '^[0-9]{1,4}$' then p_text::smallint end
+$$;
+
+-- Text to a claim's number without an exception: null when it is none.
+create function stepwell.as_bigint(p_text text) returns bigint
+language sql immutable parallel safe as $$
+  select case when p_text ~ '^[0-9]{1,18}$' then p_text::bigint end
+$$;
+
+-- A priority by name or as an integer from -10 to 10; null when it is neither.
+create function stepwell.priority_level(p_priority text) returns smallint
+language sql immutable parallel safe as $$
+  select case
+    when p_priority ~ '^-?[0-9]{1,2}$' and p_priority::int between -10 and 10 then p_priority::smallint
+    else (case p_priority when 'low' then -5 when 'normal' then 0 when 'high' then 5 when 'urgent' then 10 end)::smallint
+  end
+$$;
+
+create type stepwell.task_state as enum
+  ('pending', 'in_progress', 'complete', 'error', 'cancelled', 'resolved');
+
+-- 'in progress' is not written: a step is in progress while an unexpired claim holds it (step_status).
+create type stepwell.step_state as enum
+  ('pending', 'ready', 'enqueued', 'waiting_for_retry', 'complete', 'error', 'cancelled', 'resolved');

@@ -1,0 +1,151 @@
+-- The tables. What an update on the done path changes stands in no index, so that those updates are HOT.
+
+create table stepwell.workflows (
+  workflow_id   integer generated always as identity primary key,
+  namespace     text        not null check (namespace ~ '^[a-z][a-z0-9_]{0,39}$'),
+  name          text        not null check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+  version       text        not null check (length(version) between 1 and 64),
+  description   text,
+  input_schema  jsonb,
+  priority      smallint    not null default 0 check (priority between -10 and 10),
+  timeout       interval,
+  digest        text        not null,
+  registered_at timestamptz not null default stepwell.now(),
+  unique (namespace, name, version)
+);
+comment on table stepwell.workflows is 'A registered definition. Immutable per version: other content under the same version is refused.';
+
+create table stepwell.workflow_steps (
+  workflow_id    integer  not null references stepwell.workflows on delete cascade,
+  position       smallint not null check (position >= 0),
+  name           text     not null check (name ~ '^[a-z][a-z0-9_]{0,62}$'),
+  handler        text     not null,
+  depends_on     smallint[],
+  dependents     smallint[],
+  max_attempts   smallint not null check (max_attempts >= 1),
+  backoff_base   interval not null,
+  backoff_cap    interval not null,
+  backoff_jitter real     not null check (backoff_jitter between 0 and 1),
+  timeout        interval,
+  config         jsonb,
+  primary key (workflow_id, position),
+  unique (workflow_id, name)
+);
+comment on table stepwell.workflow_steps is 'A step of a definition, in topological order. Positions name it in the arrays; null stands for an empty array.';
+
+create table stepwell.tasks (
+  task_id         uuid        primary key,
+  created_at      timestamptz not null,
+  finished_at     timestamptz,
+  deadline        timestamptz,
+  workflow_id     integer     not null references stepwell.workflows,
+  steps_remaining integer     not null,
+  steps_failed    integer     not null default 0,
+  state           stepwell.task_state not null,
+  priority        smallint    not null default 0,
+  idempotency_key text,
+  correlation_id  text,
+  tags            text[],
+  error           text,
+  trace_context   jsonb,
+  context         jsonb       not null
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+comment on table stepwell.tasks is 'One run of a workflow. Its row is the lock that guards its steps.';
+
+create table stepwell.steps (
+  task_id      uuid     not null,
+  started_at   timestamptz,
+  finished_at  timestamptz,
+  run_at      timestamptz,
+  unhandled_since timestamptz,
+  state        stepwell.step_state not null,
+  position     smallint not null,
+  waiting_on   smallint not null,
+  attempt      smallint not null default 0,
+  max_attempts smallint not null,
+  depends_on   smallint[],
+  dependents   smallint[],
+  name         text     not null,
+  worker_id    text,
+  result       jsonb,
+  primary key (task_id, position)
+) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+comment on table stepwell.steps is 'One step of a task. attempt is 1-based, counts every try and is the fence for results.';
+
+create table stepwell.claims (
+  claim_id   bigint generated always as identity primary key,
+  expires_at timestamptz not null,
+  claimed_at timestamptz not null,
+  namespace  text        not null,
+  worker_id  text        not null,
+  task_ids   uuid[]      not null,
+  positions  smallint[]  not null,
+  attempts   smallint[]  not null
+) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
+        autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
+comment on table stepwell.claims is 'One fetch of a worker: the steps still open in it, and until when it holds them.';
+-- A claim shrinks with every report: kept in the page, not in a toast table.
+alter table stepwell.claims
+  alter column task_ids set storage main, alter column positions set storage main, alter column attempts set storage main;
+
+create table stepwell.step_timers (
+  due_at   timestamptz not null,
+  task_id  uuid        not null,
+  position smallint    not null,
+  primary key (due_at, task_id, position)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+comment on table stepwell.step_timers is 'When a step that waits for its retry is due. One that no longer waits is dropped when its time comes.';
+
+create table stepwell.step_attempts (
+  task_id     uuid     not null,
+  position    smallint not null,
+  attempt     smallint not null,
+  kind        text     not null check (kind in ('retryable', 'permanent', 'timeout', 'lost_lease')),
+  error_class text,
+  code        text,
+  message     text,
+  backtrace   jsonb,
+  context     jsonb,
+  metadata    jsonb,
+  worker_id   text,
+  started_at  timestamptz,
+  finished_at timestamptz not null,
+  primary key (task_id, position, attempt)
+);
+comment on table stepwell.step_attempts is 'An attempt that did not succeed. Append-only.';
+
+create table stepwell.task_events (
+  event_id    bigint generated always as identity primary key,
+  task_id     uuid        not null,
+  kind        text        not null,
+  actor       text,
+  reason      text,
+  details     jsonb,
+  happened_at timestamptz not null
+);
+create index task_events_task_id on stepwell.task_events (task_id);
+comment on table stepwell.task_events is 'Something a person or a rule did to a task: who, why, when.';
+
+create table stepwell.dead_letters (
+  dead_letter_id bigint generated always as identity primary key,
+  queue          text        not null,
+  message        jsonb,
+  headers        jsonb,
+  reason         text        not null,
+  enqueued_at    timestamptz,
+  buried_at      timestamptz not null
+);
+comment on table stepwell.dead_letters is 'A message that nobody could use, and why.';
+
+create table stepwell.idempotency_keys (
+  workflow        text not null,
+  idempotency_key text not null,
+  task_id         uuid not null,
+  primary key (workflow, idempotency_key)
+);
+comment on table stepwell.idempotency_keys is 'Settled at submit: which task a key stands for, before the task has a row.';
+
+create table stepwell.unvalidated_tasks (
+  task_id uuid primary key
+);
+comment on table stepwell.unvalidated_tasks is 'Pending tasks that came by plain SQL and whose context an orchestrator has still to check against the input schema.';

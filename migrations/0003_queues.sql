@@ -1,0 +1,62 @@
+-- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
+
+-- Settings of a queue's table: messages live for milliseconds, so vacuum must keep up by count, not by share.
+-- Called by: register_workflow and this migration. Locks: the queue's table, briefly.
+create function stepwell.create_queue(p_queue text) returns void
+language plpgsql as $$
+begin
+  if exists (select from pgmq.meta where queue_name = p_queue) then
+    return;
+  end if;
+  perform pgmq.create(p_queue);
+  execute pg_catalog.format(
+    'alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
+       autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
+       autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
+       autovacuum_analyze_threshold = 50000, vacuum_truncate = false)',
+    pgmq.format_table_name(p_queue, 'q'));
+end
+$$;
+
+select stepwell.create_queue('task_requests');
+select stepwell.create_queue('step_results');
+
+-- Sends one message a step to the queues of their namespaces; arrays run in parallel.
+-- Called by: initialize_requests, apply_results, wake_due_steps, recover_claims, retry_task, release_steps.
+-- The steps must already be 'enqueued' with that attempt, in the same transaction. Returns the namespaces sent to.
+create function stepwell.enqueue_steps(
+  p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
+  p_delay integer default 0
+) returns text[]
+language plpgsql as $$
+declare
+  v_queue record;
+  v_sent  text[] := '{}';
+begin
+  for v_queue in
+    select e.namespace,
+           array_agg(jsonb_build_object('task_id', e.task_id, 'step', e.position, 'attempt', e.attempt)
+                     order by e.ordinality) as messages
+      from unnest(p_namespaces, p_task_ids, p_positions, p_attempts)
+           with ordinality as e (namespace, task_id, position, attempt, ordinality)
+     group by e.namespace
+     order by e.namespace
+  loop
+    perform pgmq.send_batch(v_queue.namespace || '_queue', v_queue.messages, p_delay);
+    v_sent := v_sent || v_queue.namespace;
+  end loop;
+  return v_sent;
+end
+$$;
+
+-- Takes the oldest message of a queue out of the way when a batch of one still fails.
+-- Called by: the orchestrator's loops, after bisecting. Returns whether there was one.
+create function stepwell.bury_message(p_queue text, p_reason text) returns boolean
+language plpgsql as $$
+begin
+  insert into stepwell.dead_letters (queue, message, headers, reason, enqueued_at, buried_at)
+  select p_queue, m.message, m.headers, p_reason, m.enqueued_at, stepwell.now()
+    from pgmq.pop(p_queue, 1) m;
+  return found;
+end
+$$;

@@ -1,0 +1,62 @@
+-- Registers a definition that the client has validated (no cycles, known dependencies, topological positions).
+-- p_definition: {namespace, name, version, description, input_schema, priority, timeout (seconds), digest,
+--   steps: [{name, handler, depends_on: [position], dependents: [position], max_attempts,
+--            backoff: {base, cap, jitter} (seconds), timeout (seconds), config}]}
+-- Called by: clients, workers and orchestrators when they start. Safe to call at any time, from any number of processes.
+-- Returns the workflow's id. Raises SW002 when the version exists with other content.
+create function stepwell.register_workflow(p_definition jsonb) returns integer
+language plpgsql as $$
+declare
+  v_namespace   text := p_definition ->> 'namespace';
+  v_name        text := p_definition ->> 'name';
+  v_version     text := p_definition ->> 'version';
+  v_digest      text := p_definition ->> 'digest';
+  v_workflow_id integer;
+  v_known       text;
+begin
+  select workflow_id, digest into v_workflow_id, v_known
+    from stepwell.workflows
+   where namespace = v_namespace and name = v_name and version = v_version;
+
+  if v_workflow_id is null then
+    perform stepwell.create_queue(v_namespace || '_queue');
+    insert into stepwell.workflows
+           (namespace, name, version, description, input_schema, priority, timeout, digest)
+    values (v_namespace, v_name, v_version, p_definition ->> 'description',
+            nullif(p_definition -> 'input_schema', 'null'),
+            coalesce((p_definition ->> 'priority')::smallint, 0),
+            make_interval(secs => (p_definition ->> 'timeout')::double precision), v_digest)
+    on conflict (namespace, name, version) do nothing
+    returning workflow_id into v_workflow_id;
+
+    if v_workflow_id is null then -- another process was faster: compare with what it wrote
+      return stepwell.register_workflow(p_definition);
+    end if;
+
+    insert into stepwell.workflow_steps
+           (workflow_id, position, name, handler, depends_on, dependents, max_attempts,
+            backoff_base, backoff_cap, backoff_jitter, timeout, config)
+    select v_workflow_id, (s.ordinality - 1)::smallint, s.step ->> 'name', s.step ->> 'handler',
+           stepwell.smallints(s.step -> 'depends_on'), stepwell.smallints(s.step -> 'dependents'),
+           (s.step ->> 'max_attempts')::smallint,
+           make_interval(secs => (s.step #>> '{backoff,base}')::double precision),
+           make_interval(secs => (s.step #>> '{backoff,cap}')::double precision),
+           (s.step #>> '{backoff,jitter}')::real,
+           make_interval(secs => (s.step ->> 'timeout')::double precision),
+           nullif(s.step -> 'config', 'null')
+      from jsonb_array_elements(p_definition -> 'steps') with ordinality as s (step, ordinality);
+  elsif v_known is distinct from v_digest then
+    raise exception 'workflow %/% version % is registered with different content', v_namespace, v_name, v_version
+      using errcode = 'SW002',
+            hint = 'A version is immutable, because tasks of it may be running. Give the changed workflow a new version.';
+  end if;
+  return v_workflow_id;
+end
+$$;
+
+-- A jsonb array of integers as smallint[]; null for an empty one, which saves its header in every step row.
+create function stepwell.smallints(p_array jsonb) returns smallint[]
+language sql immutable as $$
+  select array_agg(value::smallint order by ordinality)
+    from jsonb_array_elements_text(p_array) with ordinality
+$$;

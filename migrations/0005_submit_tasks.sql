@@ -1,0 +1,84 @@
+-- Hop 1 of 5: asks for tasks. Plain SQL, so that it can stand in the user's own transaction:
+-- commit and the tasks exist, roll back and they never did.
+-- p_requests: one object a task: {workflow: "namespace/name", context: {...}, and optionally version, task_id
+--   (uuid v7; made here when absent), priority (name or -10..10), idempotency_key, correlation_id, tags: [text],
+--   trace_context: {...}, validated: digest of the definition that the client has checked the context against}.
+-- Called by: clients. Locks: the idempotency keys it inserts, in key order.
+-- Returns one row a request, in order: the id of its task, and whether this request created it (false: the
+-- idempotency key had settled on that task before). Raises SW003 for a request without the required shape.
+create function stepwell.submit_tasks(p_requests jsonb[])
+returns table (request integer, task_id uuid, created boolean)
+language plpgsql as $$
+declare
+  v_bad      text;
+  v_requests jsonb[];
+  v_tasks    uuid[];
+begin
+  select format('request %s: %s', r.ordinality, case
+           when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
+           when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
+           when r.request ? 'task_id' and stepwell.as_uuid(r.request ->> 'task_id') is null then '"task_id" must be a uuid'
+           else '"idempotency_key" must be a text of at most 255 characters' end)
+    into v_bad
+    from unnest(p_requests) with ordinality as r (request, ordinality)
+   where jsonb_typeof(r.request) is distinct from 'object'
+      or jsonb_typeof(r.request -> 'workflow') is distinct from 'string'
+      or (r.request ? 'task_id' and stepwell.as_uuid(r.request ->> 'task_id') is null)
+      or (r.request ? 'idempotency_key'
+          and (jsonb_typeof(r.request -> 'idempotency_key') <> 'string' or length(r.request ->> 'idempotency_key') > 255))
+   order by r.ordinality limit 1;
+  if v_bad is not null then
+    raise exception 'submit_tasks: %', v_bad using errcode = 'SW003';
+  end if;
+
+  -- A request passes through as it is; only one without an id is rewritten.
+  select array_agg(case when r.request ? 'task_id' then r.request
+                        else r.request || jsonb_build_object('task_id', stepwell.uuid_v7()) end order by r.ordinality)
+    into v_requests
+    from unnest(p_requests) with ordinality as r (request, ordinality);
+  select array_agg((r.request ->> 'task_id')::uuid order by r.ordinality) into v_tasks
+    from unnest(v_requests) with ordinality as r (request, ordinality);
+
+  if not exists (select from unnest(v_requests) as r (request) where r.request ? 'idempotency_key') then
+    perform pgmq.send_batch('task_requests', v_requests);
+    return query select t.ordinality::integer, t.task_id, true
+                   from unnest(v_tasks) with ordinality as t (task_id, ordinality);
+    return;
+  end if;
+  return query select * from stepwell.submit_keyed_tasks(v_requests, v_tasks);
+end
+$$;
+
+-- submit_tasks when there are idempotency keys: two clients that race settle on one task, because the insert waits
+-- for the other's transaction. Only requests that won their key, or have none, are sent.
+create function stepwell.submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
+returns table (request integer, task_id uuid, created boolean)
+language plpgsql as $$
+declare
+  v_won uuid[];
+begin
+  with inserted as (
+    insert into stepwell.idempotency_keys as k (workflow, idempotency_key, task_id)
+    select r.request ->> 'workflow', r.request ->> 'idempotency_key', r.task_id
+      from unnest(p_requests, p_task_ids) with ordinality as r (request, task_id, ordinality)
+     where r.request ? 'idempotency_key'
+     order by 1, 2, r.ordinality
+    on conflict do nothing
+    returning k.task_id
+  )
+  select coalesce(array_agg(i.task_id), '{}') into v_won from inserted i;
+
+  perform pgmq.send_batch('task_requests', s.requests)
+     from (select array_agg(r.request order by r.ordinality) as requests
+             from unnest(p_requests, p_task_ids) with ordinality as r (request, task_id, ordinality)
+            where not r.request ? 'idempotency_key' or r.task_id = any (v_won)) s
+    where s.requests is not null;
+
+  return query
+    select r.ordinality::integer, coalesce(k.task_id, r.task_id), coalesce(k.task_id = r.task_id, true)
+      from unnest(p_requests, p_task_ids) with ordinality as r (request, task_id, ordinality)
+      left join stepwell.idempotency_keys k
+        on k.workflow = r.request ->> 'workflow' and k.idempotency_key = r.request ->> 'idempotency_key'
+     order by r.ordinality;
+end
+$$;

@@ -1,0 +1,177 @@
+-- Hop 2 of 5: turns requests into tasks with steps and enqueues the root steps.
+-- Called by: the orchestrator's request loop. p_batch: at most this many requests.
+-- Locks: the messages it pops (SKIP LOCKED). Tasks: -> in_progress, pending (to be validated) or error (rejected).
+-- Steps: -> enqueued (roots) or pending.
+create function stepwell.initialize_tasks(p_batch integer)
+returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
+               namespaces text[], finished uuid[])
+language plpgsql as $$
+declare
+  v_messages jsonb[];
+  v_times    timestamptz[];
+begin
+  -- A statement of its own: what follows must see everything that committed before the messages did.
+  select array_agg(m.message order by m.msg_id), array_agg(m.enqueued_at order by m.msg_id)
+    into v_messages, v_times
+    from pgmq.pop('task_requests', p_batch) m;
+  if v_messages is null then
+    -- unvalidated: also what an orchestrator left that died before it could check them
+    return query select 0, 0, 0, (select count(*)::integer from (select from stepwell.unvalidated_tasks limit 1) u), 0,
+                        '{}'::text[], '{}'::uuid[];
+    return;
+  end if;
+  return query select * from stepwell.initialize_requests(v_messages, v_times);
+end
+$$;
+
+-- initialize_tasks without the queue. Called by: initialize_tasks, cancel_task (for a task still in the queue).
+create function stepwell.initialize_requests(p_messages jsonb[], p_times timestamptz[])
+returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
+               namespaces text[], finished uuid[])
+language plpgsql as $$
+declare
+  v_dead       integer;
+  v_roots      record;
+  v_counts     record;
+  v_namespaces text[];
+begin
+  insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+  select 'task_requests', r.message, r.dead, r.enqueued_at, stepwell.now()
+    from stepwell.read_requests(p_messages, p_times) r
+   where r.dead is not null;
+  get diagnostics v_dead = row_count;
+
+  with inserted as (
+    insert into stepwell.tasks
+           (task_id, created_at, finished_at, deadline, workflow_id, steps_remaining, state, priority,
+            idempotency_key, correlation_id, tags, error, trace_context, context)
+    select r.task_id, r.enqueued_at, case when r.problem is not null then stepwell.now() end,
+           r.enqueued_at + w.timeout, w.workflow_id,
+           (select count(*) from stepwell.workflow_steps s where s.workflow_id = w.workflow_id),
+           case when r.problem is not null then 'error'
+                when r.unvalidated then 'pending' else 'in_progress' end::stepwell.task_state,
+           coalesce(r.priority, w.priority), r.message ->> 'idempotency_key', r.message ->> 'correlation_id',
+           r.tags, r.problem, r.message -> 'trace_context', r.context
+      from stepwell.read_requests(p_messages, p_times) r
+      join stepwell.workflows w using (workflow_id)
+     where r.dead is null
+     order by r.ordinality
+    on conflict (task_id) do nothing -- a submit that was retried after its commit
+    returning tasks.task_id, tasks.workflow_id, tasks.state
+  ), noted as (
+    insert into stepwell.unvalidated_tasks (task_id)
+    select i.task_id from inserted i where i.state = 'pending'
+  ), stepped as (
+    insert into stepwell.steps
+           (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
+    select i.task_id, s.position, s.name,
+           case when s.depends_on is null and i.state = 'in_progress' then 'enqueued' else 'pending' end::stepwell.step_state,
+           coalesce(cardinality(s.depends_on), 0),
+           case when s.depends_on is null and i.state = 'in_progress' then 1 else 0 end,
+           s.max_attempts, s.depends_on, s.dependents
+      from inserted i
+      join stepwell.workflow_steps s using (workflow_id)
+     where i.state <> 'error'
+     order by i.task_id, s.position
+    returning steps.task_id, steps.position, steps.attempt, steps.state
+  ), roots as (
+    select array_agg(w.namespace) as namespaces, array_agg(st.task_id) as task_ids,
+           array_agg(st.position) as positions, array_agg(st.attempt) as attempts
+      from stepped st
+      join inserted i using (task_id)
+      join stepwell.workflows w using (workflow_id)
+     where st.state = 'enqueued'
+  )
+  select roots.*,
+         (select count(*) from inserted i where i.state = 'in_progress') as initialized,
+         (select count(*) from inserted i where i.state = 'pending') as unvalidated,
+         (select coalesce(array_agg(i.task_id), '{}') from inserted i where i.state = 'error') as rejected
+    into v_roots
+    from roots;
+
+  if v_roots.task_ids is not null then
+    v_namespaces := stepwell.enqueue_steps(v_roots.namespaces, v_roots.task_ids, v_roots.positions, v_roots.attempts);
+  end if;
+  return query select cardinality(p_messages), v_roots.initialized::integer, cardinality(v_roots.rejected),
+                      v_roots.unvalidated::integer, v_dead, coalesce(v_namespaces, '{}'), v_roots.rejected;
+end
+$$;
+
+-- Reads requests: which workflow each means, and what is wrong with it. dead: no task can be made of it;
+-- problem: the task is made, in error, so that whoever submitted it sees why. Pure reading, takes no locks.
+create function stepwell.read_requests(p_messages jsonb[], p_times timestamptz[])
+returns table (ordinality bigint, message jsonb, enqueued_at timestamptz, task_id uuid, workflow_id integer,
+               priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text)
+language sql stable as $$
+  select r.ordinality, r.message, r.enqueued_at, stepwell.as_uuid(r.message ->> 'task_id'), w.workflow_id,
+         stepwell.priority_level(r.message ->> 'priority'),
+         case when jsonb_typeof(r.message -> 'tags') = 'array'
+              then (select array_agg(t) from jsonb_array_elements_text(r.message -> 'tags') t) end,
+         coalesce(r.message -> 'context', '{}'),
+         w.input_schema is not null and r.message ->> 'validated' is distinct from w.digest,
+         case when jsonb_typeof(r.message) is distinct from 'object' then 'the request is not a JSON object'
+              when stepwell.as_uuid(r.message ->> 'task_id') is null then 'the request has no usable task_id'
+              when w.workflow_id is null then pg_catalog.format('unknown workflow %s%s', r.message -> 'workflow',
+                coalesce(' version ' || (r.message -> 'version')::text, '')) end,
+         case when jsonb_typeof(r.message -> 'context') <> 'object' then 'the context is not a JSON object'
+              when r.message ? 'priority' and r.message -> 'priority' <> 'null'
+                   and stepwell.priority_level(r.message ->> 'priority') is null
+              then pg_catalog.format('priority %s is none of low, normal, high, urgent or -10..10', r.message -> 'priority')
+         end
+    from unnest(p_messages, p_times) with ordinality as r (message, enqueued_at, ordinality)
+    left join lateral (
+      select k.workflow_id, k.input_schema, k.digest
+        from stepwell.workflows k
+       where k.namespace = split_part(r.message ->> 'workflow', '/', 1)
+         and k.name = split_part(r.message ->> 'workflow', '/', 2)
+         and k.version = coalesce(r.message ->> 'version', k.version)
+       order by k.workflow_id desc limit 1
+    ) w on true
+$$;
+
+-- Contexts that an orchestrator has to check: tasks submitted by plain SQL to a workflow with an input schema.
+-- Called by: the request loop, in the transaction that then calls admit_tasks. Locks: the rows it returns.
+create function stepwell.take_unvalidated_tasks(p_batch integer)
+returns table (task_id uuid, context text, input_schema text)
+language sql as $$
+  select u.task_id, t.context::text, w.input_schema::text
+    from (select v.task_id from stepwell.unvalidated_tasks v order by v.task_id limit p_batch for update skip locked) u
+    join stepwell.tasks t using (task_id)
+    join stepwell.workflows w using (workflow_id)
+$$;
+
+-- Settles unvalidated tasks: p_errors holds null for a good context, else why it is refused.
+-- Called by: the request loop after take_unvalidated_tasks. Locks: tasks by id, then their steps.
+-- Tasks: pending -> in_progress | error. Steps: roots -> enqueued.
+create function stepwell.admit_tasks(p_task_ids uuid[], p_errors text[])
+returns table (namespaces text[], finished uuid[])
+language plpgsql as $$
+declare
+  v_roots    record;
+  v_rejected uuid[];
+begin
+  delete from stepwell.unvalidated_tasks u where u.task_id = any (p_task_ids);
+  perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
+  with judged as (
+    update stepwell.tasks t
+       set state = case when j.error is null then 'in_progress' else 'error' end::stepwell.task_state,
+           error = j.error, finished_at = case when j.error is not null then stepwell.now() end
+      from unnest(p_task_ids, p_errors) as j (task_id, error)
+     where t.task_id = j.task_id and t.state = 'pending'
+    returning t.task_id, t.workflow_id, t.state
+  ), roots as (
+    update stepwell.steps s set state = 'enqueued', attempt = 1
+      from judged j
+     where j.state = 'in_progress' and s.task_id = j.task_id and s.waiting_on = 0 and s.state = 'pending'
+    returning s.task_id, s.position, s.attempt
+  )
+  select array_agg(w.namespace) as namespaces, array_agg(r.task_id) as task_ids,
+         array_agg(r.position) as positions, array_agg(r.attempt) as attempts,
+         (select coalesce(array_agg(j.task_id), '{}') from judged j where j.state = 'error') as rejected
+    into v_roots
+    from roots r join judged j using (task_id) join stepwell.workflows w using (workflow_id);
+  v_rejected := v_roots.rejected;
+  return query select case when v_roots.task_ids is null then '{}'::text[] else stepwell.enqueue_steps(
+                        v_roots.namespaces, v_roots.task_ids, v_roots.positions, v_roots.attempts) end, v_rejected;
+end
+$$;

@@ -1,0 +1,64 @@
+-- Hop 3 of 5: a worker takes up to p_batch steps of a namespace for p_lease. The messages are deleted and one claims
+-- row is written for the whole fetch, in one transaction: a worker that dies leaves the claim, and it expires.
+-- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
+-- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped; one that
+-- names no step goes to dead_letters. Returns one row a step, oldest message first; user JSON as text, exactly.
+create function stepwell.claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
+returns table (claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
+               workflow text, version text, name text, handler text, timeout_ms bigint,
+               config text, context text, results text, correlation_id text, trace_context text)
+language plpgsql as $$
+declare
+  v_messages jsonb[];
+begin
+  -- A statement of its own: the next one must see the steps of every message that this one got.
+  select array_agg(m.message order by m.msg_id) into v_messages
+    from pgmq.pop(p_namespace || '_queue', p_batch) m;
+  if v_messages is null then
+    return;
+  end if;
+
+  return query
+    with messages as materialized (
+      select m.ordinality, m.message, stepwell.as_uuid(m.message ->> 'task_id') as task_id,
+             stepwell.as_smallint(m.message ->> 'step') as position,
+             stepwell.as_smallint(m.message ->> 'attempt') as attempt
+        from unnest(v_messages) with ordinality as m (message, ordinality)
+    ), found as materialized (
+      select m.ordinality, m.message, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
+             s.state = 'enqueued' and s.attempt = m.attempt as runnable
+        from messages m
+        left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
+    ), buried as (
+      insert into stepwell.dead_letters (queue, message, reason, buried_at)
+      select p_namespace || '_queue', f.message, 'the message names no step of a task', stepwell.now()
+        from found f where f.task_id is null
+    ), runnable as materialized (
+      -- a step can stand in the queue twice when a release and a recovery raced; it is claimed once
+      select distinct on (f.task_id, f.position) f.* from found f where f.runnable
+    ), claim as (
+      insert into stepwell.claims as c
+             (expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
+      select stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id,
+             array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt)
+        from runnable r
+      having count(*) > 0
+      returning c.claim_id
+    )
+    select c.claim_id, r.task_id, r.position, r.attempt, r.max_attempts,
+           w.namespace || '/' || w.name, w.version, r.name, ws.handler,
+           (extract(epoch from ws.timeout) * 1000)::bigint,
+           ws.config::text, t.context::text,
+           case when r.depends_on is not null then
+             (select jsonb_object_agg(d.name, d.result)::text
+                from stepwell.steps d
+               where d.task_id = r.task_id and d.position = any (r.depends_on)) end,
+           t.correlation_id, t.trace_context::text
+      from claim c
+      cross join runnable r
+      join stepwell.tasks t on t.task_id = r.task_id
+      join stepwell.workflows w on w.workflow_id = t.workflow_id
+      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = r.position
+     order by r.ordinality;
+end
+$$;

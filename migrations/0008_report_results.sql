@@ -1,0 +1,117 @@
+-- Hop 4 of 5: what a worker says of the steps it claimed: report, release, heartbeat.
+-- Each locks claims by id and nothing that orchestration locks, so workers and orchestrators never wait in a ring.
+
+-- Sends the results of attempts to step_results and shrinks the claims they came from.
+-- p_results: {claim, task_id, step, attempt, outcome: complete | retryable | permanent | timeout, and
+--   result: any JSON | error: {class, code, message, backtrace, context}, retry_after: seconds, metadata: {...},
+--   worker, duration_us}. They pass to the queue unchanged.
+-- Called by: workers. Locks: claims by id. Returns the 1-based places of the results that were refused because the
+-- claim no longer holds that attempt (lease lost); a report repeated after its commit is refused whole, a no-op.
+create function stepwell.report_results(p_worker_id text, p_results jsonb[]) returns integer[]
+language plpgsql as $$
+declare
+  v_claims   bigint[];
+  v_accepted bigint[];
+begin
+  select array_agg(distinct stepwell.as_bigint(r.result ->> 'claim')) into v_claims
+    from unnest(p_results) as r (result);
+  perform from stepwell.claims c where c.claim_id = any (v_claims) and c.worker_id = p_worker_id
+    order by c.claim_id for update;
+
+  with results as materialized (
+    select r.ordinality, stepwell.as_bigint(r.result ->> 'claim') as claim_id,
+           stepwell.as_uuid(r.result ->> 'task_id') as task_id,
+           stepwell.as_smallint(r.result ->> 'step') as position,
+           stepwell.as_smallint(r.result ->> 'attempt') as attempt
+      from unnest(p_results) with ordinality as r (result, ordinality)
+  ), held as materialized ( -- unnested once: joined first, it would be once a result
+    select c.claim_id, u.task_id, u.position, u.attempt
+      from stepwell.claims c, unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+     where c.claim_id = any (v_claims) and c.worker_id = p_worker_id
+  )
+  select array_agg(distinct r.ordinality) into v_accepted
+    from results r join held h using (claim_id, task_id, position, attempt);
+
+  if v_accepted is not null then
+    perform pgmq.send_batch('step_results', a.results)
+       from (select array_agg(r.result order by r.ordinality) as results
+               from unnest(p_results) with ordinality as r (result, ordinality)
+              where r.ordinality = any (v_accepted)) a;
+    perform stepwell.shrink_claims(array_agg(stepwell.as_bigint(r.result ->> 'claim')),
+              array_agg((r.result ->> 'task_id')::uuid), array_agg((r.result ->> 'step')::smallint))
+       from unnest(p_results) with ordinality as r (result, ordinality)
+      where r.ordinality = any (v_accepted);
+  end if;
+  return (select coalesce(array_agg(o::integer order by o), '{}')
+            from generate_series(1, cardinality(p_results)) o
+           where o <> all (coalesce(v_accepted, '{}')));
+end
+$$;
+
+-- Takes steps out of claims; a claim without steps is deleted. Arrays run in parallel.
+-- Called by: report_results, release_steps, which hold the claims' locks.
+create function stepwell.shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[]) returns void
+language plpgsql as $$
+begin
+  with done as materialized (
+    select distinct d.claim_id, d.task_id, d.position
+      from unnest(p_claims, p_task_ids, p_positions) as d (claim_id, task_id, position)
+  ), rest as (
+    select c.claim_id, array_agg(u.task_id) filter (where d.task_id is null) as task_ids,
+           array_agg(u.position) filter (where d.task_id is null) as positions,
+           array_agg(u.attempt) filter (where d.task_id is null) as attempts
+      from stepwell.claims c
+      cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+      left join done d
+        on d.claim_id = c.claim_id and d.task_id = u.task_id and d.position = u.position
+     where c.claim_id = any (p_claims)
+     group by c.claim_id
+  ), emptied as (
+    delete from stepwell.claims c using rest r where c.claim_id = r.claim_id and r.task_ids is null
+  )
+  update stepwell.claims c set task_ids = r.task_ids, positions = r.positions, attempts = r.attempts
+    from rest r where c.claim_id = r.claim_id and r.task_ids is not null;
+end
+$$;
+
+-- Gives claimed steps back unexecuted: the attempt is not counted, the message goes back to the queue, to be seen
+-- again after p_delay seconds. Arrays run in parallel. Called by: workers that stop, or that lack a step's handler.
+-- Locks: claims by id. Returns how many were given back; one that the claim no longer holds is left alone.
+create function stepwell.release_steps(
+  p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer default 0
+) returns integer
+language plpgsql as $$
+declare
+  v_held record;
+begin
+  perform from stepwell.claims c where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
+    order by c.claim_id for update;
+  select array_agg(c.claim_id) as claims, array_agg(c.namespace) as namespaces, array_agg(u.task_id) as task_ids,
+         array_agg(u.position) as positions, array_agg(u.attempt) as attempts
+    into v_held
+    from stepwell.claims c
+    cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+    join unnest(p_claims, p_task_ids, p_positions) as g (claim_id, task_id, position)
+      on g.claim_id = c.claim_id and g.task_id = u.task_id and g.position = u.position
+   where c.worker_id = p_worker_id;
+  if v_held.claims is null then
+    return 0;
+  end if;
+  perform stepwell.shrink_claims(v_held.claims, v_held.task_ids, v_held.positions);
+  perform stepwell.enqueue_steps(v_held.namespaces, v_held.task_ids, v_held.positions, v_held.attempts, p_delay);
+  return cardinality(v_held.claims);
+end
+$$;
+
+-- Extends all claims of a worker by p_lease from now. Called by: a worker's heartbeat, a few times a lease.
+-- Locks: claims by id. Returns the claims that still exist; one that is missing has expired and was recovered.
+create function stepwell.heartbeat(p_worker_id text, p_lease interval) returns setof bigint
+language plpgsql as $$
+begin
+  perform from stepwell.claims c where c.worker_id = p_worker_id order by c.claim_id for update;
+  return query
+    update stepwell.claims c set expires_at = stepwell.now() + p_lease
+     where c.worker_id = p_worker_id
+    returning c.claim_id;
+end
+$$;

@@ -1,0 +1,148 @@
+-- Hop 5 of 5: applies what workers reported: finishes, retries and fails steps, counts down dependents, enqueues the
+-- newly ready, finishes tasks.
+-- Called by: the orchestrator's result loop. p_batch: at most this many results.
+-- Locks: the messages it pops (SKIP LOCKED), then tasks by id; their steps are guarded by that.
+-- Fence: a result counts only for the attempt that its step is on while the step is 'enqueued'; any other is dropped
+-- and counted as stale. Steps: enqueued -> complete | waiting_for_retry | error; dependents pending -> enqueued.
+-- Tasks: in_progress -> complete | error.
+create function stepwell.apply_results(p_batch integer)
+returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
+               namespaces text[], finished uuid[])
+language plpgsql as $$
+declare
+  v_messages   jsonb[];
+  v_times      timestamptz[];
+  v_done       record;
+  v_dead       integer := 0;
+  v_retried    integer := 0;
+  v_failed     integer := 0;
+  v_finished   uuid[] := '{}';
+  v_namespaces text[] := '{}';
+begin
+  select array_agg(m.message order by m.msg_id), array_agg(m.enqueued_at order by m.msg_id)
+    into v_messages, v_times
+    from pgmq.pop('step_results', p_batch) m;
+  if v_messages is null then
+    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[];
+    return;
+  end if;
+
+  -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
+  perform from stepwell.tasks t
+    where t.task_id = any (array(select stepwell.as_uuid(m ->> 'task_id') from unnest(v_messages) m))
+    order by t.task_id for update;
+
+  select * into v_done from stepwell.apply_completed(v_messages, v_times);
+  if v_done.task_ids is not null then
+    v_namespaces := stepwell.enqueue_steps(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts);
+  end if;
+
+  if v_done.completed < cardinality(v_messages) then -- the rare ones leave the common path alone
+    v_dead := stepwell.bury_results(v_messages, v_times);
+    select f.retried, f.failed, f.finished into v_retried, v_failed, v_finished
+      from stepwell.apply_failures(v_messages, v_times) f;
+  end if;
+  return query
+    select cardinality(v_messages), v_done.completed, v_retried, v_failed,
+           cardinality(v_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
+           v_namespaces, v_done.finished || v_finished || stepwell.settle_tasks(v_done.ailing);
+end
+$$;
+
+-- The successes of a batch. Called by: apply_results, which holds the tasks' locks.
+-- Returns the steps that became ready, now 'enqueued' with attempt 1, for enqueue_steps; the tasks that finished; the
+-- tasks with a failed step, in which this may have been the last that moved.
+create function stepwell.apply_completed(
+  p_messages jsonb[], p_times timestamptz[],
+  out completed integer, out namespaces text[], out task_ids uuid[], out positions smallint[],
+  out attempts smallint[], out finished uuid[], out ailing uuid[])
+language plpgsql as $$ -- plpgsql, because it keeps the plan of this statement and a sql function does not
+begin
+  with results as materialized (
+    select stepwell.as_uuid(r.message ->> 'task_id') as task_id, stepwell.as_smallint(r.message ->> 'step') as position,
+           stepwell.as_smallint(r.message ->> 'attempt') as attempt, r.message ->> 'outcome' as outcome,
+           r.message -> 'result' as result, r.message ->> 'worker' as worker_id, r.reported_at,
+           r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at
+      from unnest(p_messages, p_times) as r (message, reported_at)
+  ), done as (
+    update stepwell.steps s
+       set state = 'complete', result = coalesce(r.result, 'null'), worker_id = r.worker_id,
+           started_at = r.started_at, finished_at = r.reported_at
+      from results r
+     where r.outcome = 'complete' and s.task_id = r.task_id and s.position = r.position
+       and s.attempt = r.attempt and s.state = 'enqueued'
+    returning s.task_id, s.dependents
+  ), countdown as (
+    select d.task_id, p.position, count(*) as done
+      from done d cross join unnest(d.dependents) as p (position)
+     group by d.task_id, p.position
+  ), counted as (
+    update stepwell.steps s
+       set waiting_on = s.waiting_on - c.done,
+           state = case when s.waiting_on = c.done then 'enqueued' else s.state end,
+           attempt = case when s.waiting_on = c.done then 1 else s.attempt end
+      from countdown c
+     where s.task_id = c.task_id and s.position = c.position and s.state = 'pending'
+    returning s.task_id, s.position, s.attempt, s.state
+  ), totals as (
+    select d.task_id, count(*) as done from done d group by d.task_id
+  ), advanced as (
+    update stepwell.tasks t
+       set steps_remaining = t.steps_remaining - n.done,
+           state = case when t.steps_remaining = n.done then 'complete' else t.state end,
+           finished_at = case when t.steps_remaining = n.done then stepwell.now() else t.finished_at end
+      from totals n
+     where t.task_id = n.task_id
+    returning t.task_id, t.workflow_id, t.state, t.steps_failed
+  ), ready as (
+    select w.namespace, c.task_id, c.position, c.attempt
+      from counted c join advanced a using (task_id) join stepwell.workflows w using (workflow_id)
+     where c.state = 'enqueued'
+     order by c.task_id, c.position
+  )
+  select (select count(*)::integer from done),
+         array_agg(r.namespace), array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt),
+         (select coalesce(array_agg(a.task_id), '{}') from advanced a where a.state = 'complete'),
+         (select array_agg(a.task_id) from advanced a where a.steps_failed > 0)
+    into completed, namespaces, task_ids, positions, attempts, finished, ailing
+    from ready r;
+end
+$$;
+
+-- Messages of a batch that are no results go to dead_letters. Called by: apply_results. Returns how many.
+create function stepwell.bury_results(p_messages jsonb[], p_times timestamptz[]) returns integer
+language plpgsql as $$
+declare
+  v_dead integer;
+begin
+  insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+  select 'step_results', r.message,
+         case when stepwell.is_result(r.message) then 'the result names no step of a task'
+              else 'the message is not a result: it needs task_id, step, attempt and a known outcome' end,
+         r.enqueued_at, stepwell.now()
+    from unnest(p_messages, p_times) as r (message, enqueued_at)
+   where not stepwell.is_result(r.message)
+      or not exists (select from stepwell.steps s
+                      where s.task_id = stepwell.as_uuid(r.message ->> 'task_id')
+                        and s.position = stepwell.as_smallint(r.message ->> 'step'));
+  get diagnostics v_dead = row_count;
+  return v_dead;
+end
+$$;
+
+-- Whether a message has the shape of a result.
+create function stepwell.is_result(p_message jsonb) returns boolean
+language sql immutable as $$
+  select coalesce(jsonb_typeof(p_message) = 'object'
+    and stepwell.as_uuid(p_message ->> 'task_id') is not null
+    and stepwell.as_smallint(p_message ->> 'step') is not null
+    and stepwell.as_smallint(p_message ->> 'attempt') is not null
+    and p_message ->> 'outcome' in ('complete', 'retryable', 'permanent', 'timeout'), false)
+$$;
+
+-- A jsonb number of microseconds as an interval; nothing when it is no plausible one.
+create function stepwell.microseconds(p_value jsonb) returns interval
+language sql immutable as $$
+  select case when jsonb_typeof(p_value) = 'number' and p_value::numeric between 0 and 1e15
+              then make_interval(secs => p_value::double precision / 1e6) else interval '0' end
+$$;

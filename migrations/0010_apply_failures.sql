@@ -1,0 +1,100 @@
+-- Attempts that did not succeed: retry, failure, and when a task as a whole is in error.
+
+-- How long a step waits before its next attempt: what the worker asked for, else base * 2^(attempt - 1), shortened by
+-- a random share of at most jitter so that steps that failed together do not come back together; never beyond the cap.
+create function stepwell.retry_delay(
+  p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds double precision
+) returns interval
+language sql volatile as $$
+  select case when p_asked_seconds >= 0
+    then least(make_interval(secs => least(p_asked_seconds, 1e9)), p_cap)
+    else least(p_base * power(2, least(p_attempt - 1, 40)), p_cap) * (1 - p_jitter * random()) end
+$$;
+
+-- The failed attempts of a batch: each is recorded; the step waits for its retry or ends in error.
+-- Called by: apply_results, which holds the tasks' locks. Returns counts and the tasks that ended in error.
+create function stepwell.apply_failures(
+  p_messages jsonb[], p_times timestamptz[], out retried integer, out failed integer, out finished uuid[])
+language plpgsql as $$
+declare
+  v_failed_tasks uuid[];
+begin
+  with failures as materialized (
+    select distinct on (s.task_id, s.position)
+           s.task_id, s.position, s.attempt, r.message, r.message -> 'error' as error, r.message ->> 'outcome' as kind,
+           r.message ->> 'worker' as worker_id, r.reported_at,
+           r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at,
+           case when r.message ->> 'outcome' <> 'permanent' and s.attempt < s.max_attempts
+                then stepwell.now() + stepwell.retry_delay(s.attempt, ws.backoff_base, ws.backoff_cap, ws.backoff_jitter,
+                       case when jsonb_typeof(r.message -> 'retry_after') = 'number'
+                            then (r.message ->> 'retry_after')::double precision end) end as run_at
+      from unnest(p_messages, p_times) with ordinality as r (message, reported_at, ordinality)
+      join stepwell.steps s
+        on s.task_id = stepwell.as_uuid(r.message ->> 'task_id')
+       and s.position = stepwell.as_smallint(r.message ->> 'step')
+       and s.attempt = stepwell.as_smallint(r.message ->> 'attempt') and s.state = 'enqueued'
+      join stepwell.tasks t on t.task_id = s.task_id
+      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = s.position
+     where stepwell.is_result(r.message) and r.message ->> 'outcome' <> 'complete'
+     order by s.task_id, s.position, r.ordinality
+  ), recorded as (
+    insert into stepwell.step_attempts
+           (task_id, position, attempt, kind, error_class, code, message, backtrace, context, metadata,
+            worker_id, started_at, finished_at)
+    select f.task_id, f.position, f.attempt, f.kind, f.error ->> 'class', f.error ->> 'code', f.error ->> 'message',
+           f.error -> 'backtrace', f.error -> 'context', f.message -> 'metadata',
+           f.worker_id, f.started_at, f.reported_at
+      from failures f
+  ), timed as (
+    insert into stepwell.step_timers (due_at, task_id, position)
+    select f.run_at, f.task_id, f.position from failures f where f.run_at is not null
+  ), stepped as (
+    update stepwell.steps s
+       set state = case when f.run_at is null then 'error' else 'waiting_for_retry' end::stepwell.step_state,
+           run_at = f.run_at, worker_id = f.worker_id, started_at = f.started_at, finished_at = f.reported_at,
+           unhandled_since = null
+      from failures f
+     where s.task_id = f.task_id and s.position = f.position
+    returning s.task_id, s.state
+  )
+  select count(*) filter (where s.state = 'waiting_for_retry'), count(*) filter (where s.state = 'error'),
+         array_agg(s.task_id) filter (where s.state = 'error')
+    into retried, failed, v_failed_tasks
+    from stepped s;
+  finished := stepwell.fail_tasks(v_failed_tasks);
+end
+$$;
+
+-- Counts failed steps into their tasks (one entry a step) and settles those tasks.
+-- Called by: whoever moved steps to 'error' and holds the tasks' locks. Returns the tasks that ended in error.
+create function stepwell.fail_tasks(p_failed_tasks uuid[]) returns uuid[]
+language plpgsql as $$
+begin
+  update stepwell.tasks t set steps_failed = t.steps_failed + f.failed
+    from (select u.task_id, count(*) as failed from unnest(p_failed_tasks) as u (task_id) group by u.task_id) f
+   where t.task_id = f.task_id;
+  return stepwell.settle_tasks(p_failed_tasks);
+end
+$$;
+
+-- Puts a task in error as soon as nothing in it can move and some step is in error.
+-- Called by: apply_results, fail_tasks, under the tasks' locks and in a statement after the steps were written, so
+-- that two orchestrators with the last two results of a task cannot each think that the other's step still moves.
+create function stepwell.settle_tasks(p_task_ids uuid[]) returns uuid[]
+language plpgsql as $$
+declare
+  v_finished uuid[] := '{}';
+begin
+  if p_task_ids is not null then
+    with settled as (
+      update stepwell.tasks t set state = 'error', finished_at = stepwell.now()
+       where t.task_id = any (p_task_ids) and t.state = 'in_progress' and t.steps_failed > 0
+         and not exists (select from stepwell.steps s where s.task_id = t.task_id
+                            and s.state in ('ready', 'enqueued', 'waiting_for_retry'))
+      returning t.task_id
+    )
+    select coalesce(array_agg(s.task_id), '{}') into v_finished from settled s;
+  end if;
+  return v_finished;
+end
+$$;

@@ -1,0 +1,46 @@
+-- What people and dashboards read.
+
+-- The steps that an unexpired claim holds: they are in progress.
+create view stepwell.steps_in_progress as
+  select u.task_id, u.position, u.attempt, c.worker_id, c.claimed_at, c.expires_at
+    from stepwell.claims c
+   cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+   where c.expires_at > stepwell.now();
+
+create view stepwell.step_status as
+  select s.task_id, s.position, s.name,
+         case when p.task_id is not null then 'in_progress' else s.state::text end as state,
+         s.attempt, s.max_attempts, coalesce(p.worker_id, s.worker_id) as worker_id,
+         s.started_at, s.finished_at, s.run_at, s.waiting_on, s.depends_on, s.result,
+         a.kind as error_kind, a.error_class, a.code as error_code, a.message as error_message
+    from stepwell.steps s
+    left join stepwell.steps_in_progress p
+      on p.task_id = s.task_id and p.position = s.position and p.attempt = s.attempt and s.state = 'enqueued'
+    left join lateral (
+      select l.* from stepwell.step_attempts l
+       where l.task_id = s.task_id and l.position = s.position and s.state not in ('complete', 'resolved')
+       order by l.attempt desc limit 1) a on true;
+
+-- One row a task, with the reason why it is not finished.
+create view stepwell.task_status as
+  select t.task_id, w.namespace, w.name, w.version, t.state::text as state, t.priority,
+         t.created_at, t.finished_at, t.steps_remaining, c.steps_total, c.steps_in_progress,
+         case
+           when t.state in ('complete', 'cancelled', 'resolved') then null
+           when t.state = 'pending' then 'waits for an orchestrator to check its context against the input schema'
+           when t.state = 'error' then coalesce(t.error, c.failure)
+           when c.steps_in_progress > 0 then pg_catalog.format('%s steps are being executed', c.steps_in_progress)
+           when c.steps_enqueued > 0 then pg_catalog.format('%s steps wait for a worker of %s', c.steps_enqueued, w.namespace)
+           when c.next_run_at is not null then pg_catalog.format('waits for a retry at %s', c.next_run_at)
+           else 'waits for an orchestrator'
+         end as waits_for
+    from stepwell.tasks t
+    join stepwell.workflows w using (workflow_id)
+    cross join lateral (
+      select count(*) as steps_total,
+             count(*) filter (where s.state = 'in_progress') as steps_in_progress,
+             count(*) filter (where s.state = 'enqueued') as steps_enqueued,
+             min(s.run_at) filter (where s.state = 'waiting_for_retry') as next_run_at,
+             string_agg(s.name || ': ' || s.error_message, '; ' order by s.position)
+               filter (where s.state = 'error') as failure
+        from stepwell.step_status s where s.task_id = t.task_id) c;
