@@ -68,6 +68,7 @@ create table stepwell.steps (
   name         text     not null,
   worker_id    text,
   result       jsonb,
+  progress     jsonb,
   primary key (task_id, position)
 ) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 comment on table stepwell.steps is 'One step of a task. attempt is 1-based, counts every try and is the fence for results.';

@@ -115,3 +115,20 @@ begin
     returning c.claim_id;
 end
 $$;
+
+-- Stores how far an attempt is. Called by: a handler through its worker.
+-- Locks: the step's row alone, and briefly. Returns whether the attempt is still this worker's: false when the claim
+-- was recovered, or the task cancelled.
+create function stepwell.report_progress(
+  p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb
+) returns boolean
+language plpgsql as $$
+begin
+  if not exists (select from stepwell.claims c where c.claim_id = p_claim_id and c.worker_id = p_worker_id) then
+    return false;
+  end if;
+  update stepwell.steps s set progress = coalesce(nullif(p_progress, 'null'), s.progress)
+   where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
+  return found;
+end
+$$;

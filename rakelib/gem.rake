@@ -6,6 +6,8 @@ require_relative "support/readme_example"
 
 # Installs the gem as a stranger would, and runs the README's example against it.
 class GemCheck
+  include Rake::DSL
+
   # What could let the example find the repository's files, or another database, instead of the installed gem.
   NOT_INHERITED = %w[RUBYLIB RUBYOPT BUNDLE_GEMFILE DATABASE_URL GEM_PATH].to_h { |name| [name, nil] }.freeze
   TIME_LIMIT = 120
@@ -17,15 +19,15 @@ class GemCheck
     File.chmod(0o755, folder)
   end
 
-  def build(rake)
+  def build
     @package = File.join(@folder, "stepwell.gem")
-    rake.sh("gem", "build", "stepwell.gemspec", "--strict", "--output", @package)
+    sh("gem", "build", "stepwell.gemspec", "--strict", "--output", @package)
   end
 
   # Cargo's target folder is shared, so the crates we depend on are not built again.
-  def install(rake)
+  def install
     env = environment.merge("CARGO_TARGET_DIR" => Project::TARGET)
-    Dir.chdir(@folder) { rake.sh(env, "gem", "install", "--local", "--no-document", @package) }
+    Dir.chdir(@folder) { sh(env, "gem", "install", "--local", "--no-document", @package) }
     files = Dir[File.join(@home, "**/*")].select { |path| File.file?(path) }
     puts "installed: #{files.size} files, #{files.sum { |path| File.size(path) } / 1024} kB"
     abort "gem install left cargo's target behind" if files.any? { |path| path.include?("/target/") }
@@ -54,8 +56,8 @@ namespace :gem do
     example = ReadmeExample.new(File.read(File.join(Project::ROOT, "README.md")))
     Dir.mktmpdir("stepwell-gem") do |folder|
       check = GemCheck.new(folder)
-      check.build(self)
-      check.install(self)
+      check.build
+      check.install
       check.run(example)
     end
   end

@@ -7,7 +7,7 @@ namespace :test do
     if Project.cargo_command?("nextest")
       sh "cargo", "nextest", "run", "--workspace", "--status-level", "slow", "--final-status-level", "fail",
          *Project::QUIET.map { "--cargo-quiet" }
-      sh "cargo", "test", "--workspace", "--doc", *Project::QUIET
+      sh "cargo", "test", "-p", "stepwell", "--doc", *Project::QUIET
     else
       sh "cargo", "test", "--workspace", *Project::QUIET
     end

@@ -4,8 +4,8 @@ require_relative "dag_layout"
 require_relative "dag_routes"
 
 module OrderFulfilment
-  # Draws the steps of one task as boxes, dependencies above dependents, with the state, time and attempts of each. Needs
-  # of a step: name, state, attempt, error, started_at, finished_at, depends_on.
+  # Draws the steps of one task as boxes, dependencies above dependents, with state, time and attempts. Needs of a step:
+  # name, state, attempt, error, started_at, finished_at, depends_on.
   class DagDrawing
     SIGNS = { "complete" => ["✔", 32], "resolved" => ["✔", 36], "error" => ["✘", 31], "cancelled" => ["⊘", 33],
               "in_progress" => ["▶", 34], "waiting_for_retry" => ["↻", 33] }.freeze
@@ -93,18 +93,19 @@ module OrderFulfilment
     # Sideways first, then down over it, then the joints: a line that crosses another is seen to pass it.
     def draw_routes(routes)
       top = @rows.size
-      bottom = top + (routes.filter_map(&:row).max || 0)
-      routes.each { |line| sideways(line, top) if line.row }
-      routes.each do |line|
-        row = line.row ? top + line.row : bottom
-        pipe(line.from, top, row)
-        line.to.each { |x| pipe(x, line.row ? row : top, bottom) }
+      bent, straight = routes.partition(&:row)
+      bottom = top + (bent.map(&:row).max || 0)
+      bent.each { |line| sideways(line, top + line.row) }
+      straight.each { |line| pipe(line.from, top, bottom) }
+      bent.each do |line|
+        pipe(line.from, top, top + line.row)
+        line.to.each { |x| pipe(x, top + line.row, bottom) }
       end
-      routes.each { |line| joints(line, top + line.row) if line.row }
+      bent.each { |line| joints(line, top + line.row) }
     end
 
-    def sideways(line, top)
-      line.span.each { |x| put(top + line.row, x, "─") }
+    def sideways(line, row)
+      line.span.each { |x| put(row, x, "─") }
     end
 
     def joints(line, row)

@@ -3,7 +3,8 @@
 module OrderFulfilment
   # The lines between two neighbouring layers of a DagLayout. Every parent has one column that leaves it and, unless all
   # goes straight down, one row of its own in which its line runs sideways; every edge has a column of its own where it
-  # enters the child. So two lines cross, but never run into each other.
+  # enters the child. So two lines cross, but do not run into each other
+  # (two that each leave where the other one enters still would; it takes a tangled DAG of ten steps to get there).
   class DagRoutes
     # from: the column below the parent; to: the columns above its children; row: nil when the line goes straight down.
     Line = Struct.new(:from, :to, :row) do
@@ -49,16 +50,21 @@ module OrderFulfilment
       (free.empty? ? range : free).min_by { |column| (column - wish).abs }
     end
 
-    # Short lines first, so that they turn off before the long ones; a line that leaves where another one enters runs
-    # above it; lines that do not meet share a row.
+    # Lines that do not meet share a row.
     def number_rows
-      bent = lines.reject { |line| line.to == [line.from] }
-      order = bent.sort_by do |line|
-        [(bent - [line]).any? { |other| other.to.include?(line.from) } ? 0 : 1, line.span.size, line.from]
+      placed = []
+      waiting = lines.reject { |line| line.to == [line.from] }.sort_by { |line| [line.span.size, line.from] }
+      until waiting.empty?
+        line = waiting.delete(next_above(waiting))
+        line.row = (placed.select { |other| other.meets?(line) }.map(&:row).max || -1) + 1
+        placed << line
       end
-      order.each_with_index do |line, i|
-        line.row = (order.first(i).select { |other| other.meets?(line) }.map(&:row).max || -1) + 1
-      end
+    end
+
+    # Short lines first, so that they turn off before the long ones; but a line that leaves where another one enters
+    # runs above it.
+    def next_above(waiting)
+      waiting.find { |line| waiting.none? { |other| other != line && line.to.include?(other.from) } } || waiting.first
     end
   end
 end

@@ -3,6 +3,7 @@
 require "rbconfig"
 require_relative "../../bindings/ruby/cargo_env"
 
+$stdout.sync = true # our lines and those of the programs we start stay in order
 CargoEnv.apply # every cargo call below sees the same environment, or rb-sys and magnus are rebuilt each time
 
 # Where things are, and how the tasks call cargo.
@@ -35,6 +36,5 @@ module Project
     return if Rake.application.options.silent
 
     puts "", "── #{text} #{"─" * [72 - text.length, 3].max}"
-    $stdout.flush
   end
 end

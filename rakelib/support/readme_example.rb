@@ -18,7 +18,9 @@ class ReadmeExample
   # @param printed [String] what the program printed
   # @return [Boolean] whether it is the expected output; `...` stands for any text within a line
   def match?(printed)
-    expected = output.strip.lines(chomp: true).map { |line| Regexp.escape(line.rstrip).gsub("\\.\\.\\.", ".*") }
+    expected = output.strip.lines(chomp: true).map do |line|
+      Regexp.escape(line.rstrip).gsub(/(?:\\\.){3}(?!\\\.)/, ".*")
+    end
     printed.strip.lines(chomp: true).map(&:rstrip).join("\n").match?(/\A#{expected.join("\n")}\z/)
   end
 end

@@ -1,1 +1,29 @@
-//! x
+//! The native half of the stepwell gem: parse arguments, release the GVL, call the core, convert. No logic. Everything
+//! stands under `Stepwell::Native`, private to the gem; the public API is Ruby.
+
+#![allow(missing_docs)] // the items that the init macro makes; nothing here is public
+
+mod client;
+mod database;
+mod definitions;
+mod errors;
+mod guarded;
+mod gvl;
+mod orchestrator;
+mod runtime;
+mod step;
+mod worker;
+
+use magnus::{Error, Module, Ruby};
+
+#[magnus::init(name = "stepwell_native")]
+fn init(ruby: &Ruby) -> Result<(), Error> {
+    let native = ruby.define_module("Stepwell")?.define_module("Native")?;
+    definitions::init(ruby, native)?;
+    database::init(ruby, native)?;
+    orchestrator::init(ruby, native)?;
+    client::init(ruby, native)?;
+    step::init(ruby, native)?;
+    worker::init(ruby, native)?;
+    Ok(())
+}

@@ -50,8 +50,11 @@ pub struct Request {
 #[derive(Debug, Clone)]
 pub struct Client {
     database: Database,
-    known: Arc<Mutex<HashMap<(String, Option<String>), Known>>>,
+    known: Arc<Mutex<KnownWorkflows>>,
 }
+
+/// By name, and version where one was asked for.
+type KnownWorkflows = HashMap<(String, Option<String>), Known>;
 
 /// What is known of a workflow.
 #[derive(Debug, Clone)]
@@ -111,11 +114,17 @@ impl Client {
             match message(request, &known) {
                 Ok(message) => messages.push(message),
                 Err(found) if requests.len() == 1 => problems.extend(found),
-                Err(found) => problems.extend(found.into_iter().map(|p| Problem::new(format!("{index}.{}", p.field), p.message))),
+                Err(found) => {
+                    problems.extend(found.into_iter().map(|p| Problem::new(format!("{index}.{}", p.field), p.message)))
+                }
             }
         }
         if !problems.is_empty() {
-            let what = if requests.len() == 1 { format!("the request for {}", requests[0].workflow) } else { "the list of requests".to_owned() };
+            let what = if requests.len() == 1 {
+                format!("the request for {}", requests[0].workflow)
+            } else {
+                "the list of requests".to_owned()
+            };
             return Err(Error::validation(what, problems));
         }
         let mut submitted = Vec::with_capacity(messages.len());
@@ -134,7 +143,8 @@ impl Client {
     pub async fn wait(&self, task_ids: &[Uuid], timeout: Option<Duration>, progress: impl Fn(usize)) -> Result<()> {
         // Subscribed before the look into the database, so that no end falls between the two.
         let signals = self.database.signals();
-        let mut waits: Vec<(Uuid, watch::Receiver<bool>)> = task_ids.iter().map(|id| (*id, signals.subscribe_task(*id))).collect();
+        let mut waits: Vec<(Uuid, watch::Receiver<bool>)> =
+            task_ids.iter().map(|id| (*id, signals.subscribe_task(*id))).collect();
         let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
         let finished = self.persist(|| self.database.store().finished_among(task_ids)).await?;
         signals.settle(&finished);
@@ -157,7 +167,9 @@ impl Client {
             if !*wait.borrow() && deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
                 let task_id = *task_id;
                 let reason = match self.database.store().waits_for(task_id).await {
-                    Ok(reason) => reason.unwrap_or_else(|| "waits in the queue for an orchestrator; is one running?".to_owned()),
+                    Ok(reason) => {
+                        reason.unwrap_or_else(|| "waits in the queue for an orchestrator; is one running?".to_owned())
+                    }
                     Err(error) => error.to_string(),
                 };
                 return Err(Error::WaitTimeout { task_id, timeout: timeout.unwrap_or_default(), reason });
@@ -205,7 +217,8 @@ impl Client {
         }
         let found = self.persist(|| self.database.store().find_workflow(workflow, version)).await?;
         let schema = found.input_schema.as_deref().map(InputSchema::compile).transpose();
-        let schema = schema.map_err(|message| Error::validation(workflow, vec![Problem::new("input_schema", message)]))?;
+        let schema =
+            schema.map_err(|message| Error::validation(workflow, vec![Problem::new("input_schema", message)]))?;
         let known = Known { version: found.version, digest: found.digest, schema, learned: Instant::now() };
         let mut all = lock(&self.known);
         if all.len() >= REMEMBERED {
@@ -249,7 +262,10 @@ fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {
     }
     let priority = request.priority.as_deref().map(|text| {
         Priority::parse(text).map(Priority::level).ok_or_else(|| {
-            Problem::new("priority", format!("{text:?} must be low, normal, high, urgent, or an integer from -10 to 10"))
+            Problem::new(
+                "priority",
+                format!("{text:?} must be low, normal, high, urgent, or an integer from -10 to 10"),
+            )
         })
     });
     let priority = priority.transpose().unwrap_or_else(|problem| {
@@ -276,7 +292,8 @@ fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {
 
 /// Whether a JSON text has an escaped NUL in a string: a `\u0000` whose backslash is not itself escaped.
 fn holds_nul(json: &str) -> bool {
-    json.match_indices("\\u0000").any(|(at, _)| json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0)
+    json.match_indices("\\u0000")
+        .any(|(at, _)| json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0)
 }
 
 fn batches(messages: &[String]) -> Vec<&[String]> {
@@ -298,9 +315,10 @@ fn batches(messages: &[String]) -> Vec<&[String]> {
 /// What PostgreSQL refuses of a context that passed our own checks, such as a number beyond its range.
 fn refused(error: Error) -> Error {
     match &error {
-        Error::Database { source: sqlx::Error::Database(db), .. } if error.is_bad_data() => {
-            Error::validation("the request", vec![Problem::new("context", format!("cannot be stored as jsonb: {}", db.message()))])
-        }
+        Error::Database { source: sqlx::Error::Database(db), .. } if error.is_bad_data() => Error::validation(
+            "the request",
+            vec![Problem::new("context", format!("cannot be stored as jsonb: {}", db.message()))],
+        ),
         _ => error,
     }
 }

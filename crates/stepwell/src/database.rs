@@ -95,7 +95,8 @@ impl Database {
     async fn send_wakeups(self) {
         loop {
             let topics = self.0.signals.next_outgoing().await;
-            let payloads: Vec<String> = topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
+            let payloads: Vec<String> =
+                topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
             if let Err(error) = self.store().notify(CHANNEL, &payloads).await {
                 tracing::debug!(%error, "a wake-up was not sent; the others find out by polling");
             }
@@ -108,10 +109,10 @@ impl Database {
         loop {
             let listener = async {
                 let mut listener = self.store().listener().await?;
-                listener.listen(CHANNEL).await.map_err(|source| crate::Error::Database {
-                    url: self.store().masked_url().to_owned(),
-                    source,
-                })?;
+                listener
+                    .listen(CHANNEL)
+                    .await
+                    .map_err(|source| crate::Error::Database { url: self.store().masked_url().to_owned(), source })?;
                 Ok::<_, crate::Error>(listener)
             };
             match listener.await {

@@ -108,7 +108,9 @@ pub enum Error {
         timeout: Duration,
     },
     /// The database's schema is of a newer Stepwell than this program.
-    #[error("the schema in the database is at migration {found}, this program knows up to {known}: upgrade this program")]
+    #[error(
+        "the schema in the database is at migration {found}, this program knows up to {known}: upgrade this program"
+    )]
     SchemaTooNew {
         /// Newest migration in the database.
         found: i64,

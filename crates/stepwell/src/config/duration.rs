@@ -12,7 +12,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
     if text.parse::<f64>().is_ok() {
         return Err(format!("{text} needs a unit, such as {text}s or {text}ms"));
     }
-    humantime::parse_duration(text).map_err(|error| format!("{text:?} is no duration such as 250ms, 60s or 5m: {error}"))
+    humantime::parse_duration(text)
+        .map_err(|error| format!("{text:?} is no duration such as 250ms, 60s or 5m: {error}"))
 }
 
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {

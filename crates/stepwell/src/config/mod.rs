@@ -119,14 +119,23 @@ impl Config {
     /// # Errors
     /// [`Error::Configuration`] for an unknown environment, an unknown key or a value of the wrong type.
     pub fn load(environment: Option<&str>) -> Result<Self> {
-        Self::load_from(environment, Path::new("config/stepwell.yml"))
+        Self::load_with(environment, "{}")
     }
 
-    fn load_from(environment: Option<&str>, application_file: &Path) -> Result<Self> {
+    /// The same, with settings of the program's own on top: a JSON object such as `{"worker": {"lease": "90s"}}`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_with(environment: Option<&str>, overrides: &str) -> Result<Self> {
+        Self::load_from(environment, Path::new("config/stepwell.yml"), overrides)
+    }
+
+    fn load_from(environment: Option<&str>, application_file: &Path, own: &str) -> Result<Self> {
         let environment = environment.map(str::to_owned).unwrap_or_else(current_environment);
-        let (_, overrides) = ENVIRONMENTS.iter().find(|(name, _)| *name == environment).ok_or_else(|| Error::Configuration {
-            message: format!("environment {environment:?} is none of test, development, production"),
-        })?;
+        let (_, overrides) =
+            ENVIRONMENTS.iter().find(|(name, _)| *name == environment).ok_or_else(|| Error::Configuration {
+                message: format!("environment {environment:?} is none of test, development, production"),
+            })?;
         let yaml = config::FileFormat::Yaml;
         let mut builder = config::Config::builder()
             .add_source(config::File::from_str(DEFAULTS, yaml))
@@ -136,8 +145,13 @@ impl Config {
             let source = serde_json::json!({ "database": { "url": url } }).to_string(); // JSON is YAML too
             builder = builder.add_source(config::File::from_str(&source, yaml));
         }
-        let variables = config::Environment::with_prefix("STEPWELL").prefix_separator("__").separator("__").ignore_empty(true);
-        let loaded = builder.add_source(variables.try_parsing(true)).build().map_err(wrong)?;
+        let variables =
+            config::Environment::with_prefix("STEPWELL").prefix_separator("__").separator("__").ignore_empty(true);
+        let loaded = builder
+            .add_source(variables.try_parsing(true))
+            .add_source(config::File::from_str(own, yaml))
+            .build()
+            .map_err(wrong)?;
         let config: Self = loaded.try_deserialize().map_err(wrong)?;
         config.check()
     }
@@ -159,14 +173,18 @@ impl Config {
         }
         if self.worker.lease < Duration::from_millis(300) {
             return Err(Error::Configuration {
-                message: format!("worker.lease = {:?}: must be at least 300ms, three heartbeats must fit into it", self.worker.lease),
+                message: format!(
+                    "worker.lease = {:?}: must be at least 300ms, three heartbeats must fit into it",
+                    self.worker.lease
+                ),
             });
         }
         Ok(self)
     }
 }
 
-fn current_environment() -> String {
+/// The environment by `STEPWELL_ENV`, `RAILS_ENV` or `RACK_ENV`, else `development`.
+pub fn current_environment() -> String {
     ["STEPWELL_ENV", "RAILS_ENV", "RACK_ENV"]
         .iter()
         .find_map(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()))
@@ -184,7 +202,7 @@ mod tests {
     fn load_with(yaml: &str) -> Result<Config> {
         let file = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
         std::fs::write(file.path(), yaml).unwrap();
-        Config::load_from(Some("test"), file.path())
+        Config::load_from(Some("test"), file.path(), "{}")
     }
 
     #[test]

@@ -1,10 +1,160 @@
-//! placeholder until the module arrives
-use std::path::PathBuf;
-#[derive(Debug, thiserror::Error)]
-#[error("x")]
-pub struct EmbeddedError;
+//! A private PostgreSQL for programs that were given no database.
+//!
+//! [`Cluster::start`] finds PostgreSQL's programs, makes a cluster in a directory, starts it on a Unix socket only and
+//! hands out a URL. Processes over the same directory share one server; the last one out stops it. Nobody has to be told
+//! when a process dies: the kernel releases its locks, and the next start finds the server, running or not.
+//!
+//! Invariant: a server is started or stopped only under `start.lock`, and stopped only when nobody holds `users.lock`.
+//! One directory serves the processes of one machine or container; others are refused.
+
+mod binaries;
+mod connection;
+mod deadline;
+mod error;
+mod initdb;
+mod locks;
+mod log;
+mod pid_file;
+mod place;
+mod server;
+mod sockets;
+mod user;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+pub use error::EmbeddedError;
+
+use crate::config;
+
+use deadline::Deadline;
+use locks::FileLock;
+use place::Place;
+use server::Server;
+
+const SUPERUSER: &str = "stepwell";
+const DATABASE: &str = "stepwell";
+
+/// Where an embedded cluster lives and how it is started.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Options {
+    /// The cluster's directory; relative to the working directory. As root the cluster lives below `/var/lib/stepwell`
+    /// instead if the unprivileged user PostgreSQL runs as cannot enter this directory.
+    pub directory: PathBuf,
+    /// The folder that holds `initdb`, `pg_ctl` and `postgres`; by default they are searched for.
+    pub bin_dir: Option<PathBuf>,
+    /// How long a start, with `initdb` and crash recovery, or a stop may take.
+    pub start_timeout: Duration,
+}
+
+impl Default for Options {
+    /// `.stepwell`, the binaries of `STEPWELL__EMBEDDED__BIN_DIR` if it is set, and 60 seconds.
+    fn default() -> Self {
+        let bin_dir = std::env::var_os("STEPWELL__EMBEDDED__BIN_DIR").filter(|value| !value.is_empty());
+        Self {
+            directory: PathBuf::from(".stepwell"),
+            bin_dir: bin_dir.map(PathBuf::from),
+            start_timeout: Duration::from_secs(60),
+        }
+    }
+}
+
+impl From<&config::Embedded> for Options {
+    fn from(section: &config::Embedded) -> Self {
+        let bin_dir = section.bin_dir.clone();
+        Self {
+            directory: section.directory.clone(),
+            bin_dir: bin_dir.filter(|folder| !folder.as_os_str().is_empty()),
+            ..Self::default()
+        }
+    }
+}
+
+/// What became of the server when one of its users stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stopped {
+    /// This was the last user: the server is down.
+    ServerStopped,
+    /// Others use the server: it runs on.
+    StillInUse,
+}
+
+/// One user of a running cluster.
+///
+/// Dropping it without [`Cluster::stop`] only says that this user is gone: the server runs on, and the next start adopts it.
+/// In the child of a fork it is inert: the cluster stays its parent's.
 #[derive(Debug)]
-pub struct Cluster;
-pub struct Options { pub directory: PathBuf, pub bin_dir: Option<PathBuf>, pub start_timeout: std::time::Duration }
-impl Cluster { pub async fn start(_: &Options) -> Result<Self, EmbeddedError> { Err(EmbeddedError) } pub fn url(&self) -> &str { "" } pub async fn stop(self) -> Result<(), EmbeddedError> { Ok(()) } }
-impl From<&crate::config::Embedded> for Options { fn from(c: &crate::config::Embedded) -> Self { Self { directory: c.directory.clone(), bin_dir: c.bin_dir.clone(), start_timeout: std::time::Duration::from_secs(60) } } }
+#[must_use = "a cluster that is dropped is left running without a user"]
+pub struct Cluster {
+    server: Server,
+    users: FileLock,
+    data: PathBuf,
+    sockets: PathBuf,
+    url: String,
+    timeout: Duration,
+}
+
+impl Cluster {
+    /// Joins the running server of a directory or starts it, after making the cluster if there is none, and makes sure
+    /// that the database `stepwell` exists.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`] says what is missing or in the way, and what to do about it.
+    pub async fn start(options: &Options) -> Result<Self, EmbeddedError> {
+        let deadline = Deadline::after(options.start_timeout);
+        let place = Place::choose(&options.directory, deadline).await?;
+        place.create()?;
+        let start_lock = FileLock::exclusive(place.start_lock(), deadline).await?;
+        let users = FileLock::shared(place.users_lock(), deadline).await?;
+
+        let data = place.data();
+        let version = initdb::version(&data)?;
+        let wanted = version.map(|major| (data.as_path(), major));
+        let binaries = binaries::find(&place.user, options.bin_dir.as_deref(), wanted, deadline).await?;
+        initdb::clean_up(&place).await;
+        if version.is_none() {
+            initdb::create(&place, &binaries, deadline).await?;
+        }
+        let server = Server { place, binaries };
+        let sockets = server.ensure_running(&users, deadline).await?;
+        drop(start_lock);
+
+        let url = connection::url(&sockets, DATABASE);
+        tracing::debug!(url, "the embedded PostgreSQL is ready");
+        Ok(Self { server, users, data, sockets, url, timeout: options.start_timeout })
+    }
+
+    /// The URL of the database `stepwell`, for `psql` and every other client that knows Unix sockets.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// PostgreSQL's data directory.
+    pub fn data_directory(&self) -> &Path {
+        &self.data
+    }
+
+    /// Leaves the cluster; the last user to leave stops the server.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`] if the server cannot be stopped in time. This user is gone all the same.
+    pub async fn stop(self) -> Result<Stopped, EmbeddedError> {
+        if !self.users.is_ours() {
+            return Ok(Stopped::StillInUse);
+        }
+        let deadline = Deadline::after(self.timeout);
+        let start_lock = FileLock::exclusive(self.server.place.start_lock(), deadline).await?;
+        if !self.users.become_exclusive()? {
+            return Ok(Stopped::StillInUse);
+        }
+        self.server.stop(deadline).await?;
+        // Only an empty folder can be removed, so a socket that is somehow alive is safe.
+        let _ = std::fs::remove_dir(&self.sockets);
+        drop(self.users);
+        drop(start_lock);
+        tracing::info!(data = %self.data.display(), "stopped the embedded PostgreSQL");
+        Ok(Stopped::ServerStopped)
+    }
+}

@@ -7,8 +7,8 @@ mod results;
 mod summary;
 mod upkeep;
 
-use std::time::{Duration, Instant};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::sync::Mutex;

@@ -68,7 +68,13 @@ impl Columns {
 
 impl Store {
     /// Claims up to `batch` steps of a namespace for `lease`.
-    pub async fn claim_steps(&self, namespace: &str, batch: u32, worker_id: &str, lease: Duration) -> Result<Vec<ClaimedStep>> {
+    pub async fn claim_steps(
+        &self,
+        namespace: &str,
+        batch: u32,
+        worker_id: &str,
+        lease: Duration,
+    ) -> Result<Vec<ClaimedStep>> {
         sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4)")
             .bind(namespace)
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
@@ -121,6 +127,20 @@ impl Store {
             .bind(&columns.positions)
             .bind(whole_seconds(delay))
             .bind(interval(give_up))
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    /// Stores how far an attempt is, JSON text. Returns whether the attempt is still this worker's.
+    pub async fn report_progress(&self, worker_id: &str, step: &ClaimedStep, progress: &str) -> Result<bool> {
+        sqlx::query_scalar("select stepwell.report_progress($1, $2, $3, $4, $5, $6::text::jsonb)")
+            .bind(worker_id)
+            .bind(step.claim_id)
+            .bind(step.task_id)
+            .bind(step.position)
+            .bind(step.attempt)
+            .bind(progress)
             .fetch_one(&self.pool)
             .await
             .or_fail(self)

@@ -19,7 +19,8 @@ impl Store {
     pub async fn connect(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
         let masked = mask_url(url);
         let refused = |source| Error::Database { url: masked.clone(), source };
-        let options = PgConnectOptions::from_str(url).map_err(refused)?.application_name("stepwell").disable_statement_logging();
+        let options =
+            PgConnectOptions::from_str(url).map_err(refused)?.application_name("stepwell").disable_statement_logging();
         // One connection outside the pool: a pool would try a refused address again and again until its timeout.
         let first = tokio::time::timeout(timeout, options.connect())
             .await

@@ -75,7 +75,11 @@ impl Store {
 
     async fn create_schema(&self, connection: &mut PgConnection) -> Result<()> {
         let mut transaction = connection.begin().await.or_fail(self)?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *transaction).await.or_fail(self)?;
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *transaction)
+            .await
+            .or_fail(self)?;
         sqlx::query("create schema if not exists stepwell").execute(&mut *transaction).await.or_fail(self)?;
         transaction.commit().await.or_fail(self)
     }
@@ -96,7 +100,9 @@ impl Store {
         if offered {
             match self.create_extension().await {
                 Ok(()) => return Ok(()),
-                Err(error) => tracing::debug!(%error, "the pgmq extension cannot be created, its SQL is installed instead"),
+                Err(error) => {
+                    tracing::debug!(%error, "the pgmq extension cannot be created, its SQL is installed instead")
+                }
             }
         }
         pgmq::install::install_sql_from_embedded(&self.pool).await.map_err(|source| Error::Pgmq { source })
@@ -104,7 +110,11 @@ impl Store {
 
     async fn create_extension(&self) -> Result<()> {
         let mut transaction = self.pool.begin().await.or_fail(self)?;
-        sqlx::query("select pg_advisory_xact_lock($1)").bind(MIGRATION_LOCK).execute(&mut *transaction).await.or_fail(self)?;
+        sqlx::query("select pg_advisory_xact_lock($1)")
+            .bind(MIGRATION_LOCK)
+            .execute(&mut *transaction)
+            .await
+            .or_fail(self)?;
         sqlx::query("create extension if not exists pgmq").execute(&mut *transaction).await.or_fail(self)?;
         transaction.commit().await.or_fail(self)
     }

@@ -1,5 +1,7 @@
 //! What clients call: submit, look up, cancel, retry.
 
+use serde::{Serialize, Serializer};
+use serde_json::value::RawValue;
 use sqlx::FromRow;
 use uuid::Uuid;
 
@@ -7,7 +9,7 @@ use super::{OrFail, Store};
 use crate::error::{Error, Result};
 
 /// What became of one request of a submit.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, FromRow, Serialize)]
 pub struct Submitted {
     /// The task: the new one, or the one that the idempotency key stands for.
     pub task_id: Uuid,
@@ -16,7 +18,7 @@ pub struct Submitted {
 }
 
 /// A task as clients see it. Times are microseconds since 1970.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, FromRow, Serialize)]
 pub struct TaskRow {
     /// The task.
     pub task_id: Uuid,
@@ -28,7 +30,8 @@ pub struct TaskRow {
     pub version: Option<String>,
     /// Priority, -10 to 10.
     pub priority: i16,
-    /// Context, JSON text.
+    /// Context, JSON text; serialized as the JSON it is.
+    #[serde(serialize_with = "as_json")]
     pub context: String,
     /// Why its request was rejected.
     pub error: Option<String>,
@@ -45,7 +48,7 @@ pub struct TaskRow {
 }
 
 /// A step as clients see it. Times are microseconds since 1970.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone, FromRow, Serialize)]
 pub struct StepRow {
     /// Name of the step.
     pub name: String,
@@ -57,9 +60,11 @@ pub struct StepRow {
     pub max_attempts: i16,
     /// Names of the steps it waits for.
     pub depends_on: Vec<String>,
-    /// Result, JSON text.
+    /// Result, JSON text; serialized as the JSON it is.
+    #[serde(serialize_with = "as_optional_json")]
     pub result: Option<String>,
     /// Last attempt that did not succeed, a JSON object as text; none for a step that completed.
+    #[serde(serialize_with = "as_optional_json")]
     pub error: Option<String>,
     /// Worker of the last attempt.
     pub worker_id: Option<String>,
@@ -67,6 +72,17 @@ pub struct StepRow {
     pub started_at: Option<i64>,
     /// When the last attempt ended.
     pub finished_at: Option<i64>,
+}
+
+fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+    serde_json::from_str::<&RawValue>(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
+}
+
+fn as_optional_json<S: Serializer>(text: &Option<String>, serializer: S) -> Result<S::Ok, S::Error> {
+    match text {
+        Some(text) => as_json(text, serializer),
+        None => serializer.serialize_none(),
+    }
 }
 
 const TERMINAL: &str = "('complete', 'error', 'cancelled', 'resolved')";

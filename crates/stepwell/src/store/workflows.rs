@@ -47,6 +47,9 @@ impl Store {
         .fetch_optional(&self.pool)
         .await
         .or_fail(self)?;
-        found.ok_or_else(|| Error::UnknownWorkflow { workflow: full_name.to_owned(), version: version.map(str::to_owned) })
+        found.ok_or_else(|| Error::UnknownWorkflow {
+            workflow: full_name.to_owned(),
+            version: version.map(str::to_owned),
+        })
     }
 }

@@ -42,7 +42,10 @@ mod tests {
         for (url, masked) in [
             ("postgres://app:s3cret@db:5432/shop", "postgres://app:***@db:5432/shop"),
             ("postgres://app:p@ss:w/rd@db/shop", "postgres://app:***@db/shop"),
-            ("postgres://app@db/shop?password=s3cret&sslmode=require", "postgres://app@db/shop?password=***&sslmode=require"),
+            (
+                "postgres://app@db/shop?password=s3cret&sslmode=require",
+                "postgres://app@db/shop?password=***&sslmode=require",
+            ),
             ("postgres://stepwell@%2Ftmp%2Fx/stepwell", "postgres://stepwell@%2Ftmp%2Fx/stepwell"),
             ("postgres:///shop", "postgres:///shop"),
             ("host=db password=s3cret", "***"),

@@ -52,7 +52,8 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
         let namespace = &shared.namespaces[(turn + offset) % shared.namespaces.len()];
         let batch = u32::try_from(want - claimed).unwrap_or(u32::MAX);
         // Not cancelled half way: what is claimed must end up at hand.
-        let steps = shared.database.store().claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await?;
+        let steps =
+            shared.database.store().claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await?;
         if !steps.is_empty() {
             claimed += steps.len();
             shared.reports.opened(&steps);
@@ -77,6 +78,8 @@ async fn give_back(shared: &Shared) {
             }
             shared.database.signals().publish_steps(&shared.namespaces);
         }
-        Err(error) => tracing::warn!(%error, steps = unstarted.len(), "steps could not be given back; their claims expire"),
+        Err(error) => {
+            tracing::warn!(%error, steps = unstarted.len(), "steps could not be given back; their claims expire")
+        }
     }
 }

@@ -60,7 +60,12 @@ impl Worker {
     ///
     /// # Errors
     /// As [`start`](Self::start).
-    pub async fn start_with(database: Database, namespaces: Vec<String>, concurrency: u32, handlers: Handlers) -> Result<Arc<Self>> {
+    pub async fn start_with(
+        database: Database,
+        namespaces: Vec<String>,
+        concurrency: u32,
+        handlers: Handlers,
+    ) -> Result<Arc<Self>> {
         let worker = Arc::new(Self::start(database, namespaces, concurrency).await?);
         let handlers = Arc::new(handlers);
         for _ in 0..concurrency {

@@ -81,7 +81,12 @@ impl Worker {
         tasks.spawn(reporter::run(shared.clone()));
         tasks.spawn(heartbeat::run(shared.clone()));
         tasks.close();
-        tracing::info!(worker = shared.worker_id, namespaces = shared.namespaces.join(","), concurrency, "worker started");
+        tracing::info!(
+            worker = shared.worker_id,
+            namespaces = shared.namespaces.join(","),
+            concurrency,
+            "worker started"
+        );
         Ok(Self { shared, tasks })
     }
 
@@ -117,6 +122,14 @@ impl Worker {
         }
     }
 
+    /// Stores how far a taken step is, JSON text. Returns whether the attempt is still this worker's.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::Error::Database).
+    pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<bool> {
+        self.shared.database.store().report_progress(&self.shared.worker_id, step, progress).await
+    }
+
     /// Gives back a taken step whose handler this process lacks; another worker may have it.
     ///
     /// # Errors
@@ -128,13 +141,21 @@ impl Worker {
         }
         let settings = &shared.settings;
         tracing::warn!(
-            handler = step.handler, step = step.name, workflow = step.workflow, version = step.version,
+            handler = step.handler,
+            step = step.name,
+            workflow = step.workflow,
+            version = step.version,
             "this worker has no handler for the step, it goes back for another"
         );
         let finished = shared
             .database
             .store()
-            .release_unhandled(&shared.worker_id, std::slice::from_ref(step), settings.unhandled_delay, settings.unhandled_give_up)
+            .release_unhandled(
+                &shared.worker_id,
+                std::slice::from_ref(step),
+                settings.unhandled_delay,
+                settings.unhandled_give_up,
+            )
             .await?;
         shared.reports.forget(step.claim_id);
         shared.database.signals().publish_finished(&finished);
@@ -165,7 +186,9 @@ impl Worker {
         if !unfinished.is_empty() {
             let released = shared.database.store().release_steps(&shared.worker_id, &unfinished, Duration::ZERO);
             match tokio::time::timeout_at(flush_deadline, released).await {
-                Ok(Ok(count)) => tracing::warn!(steps = count, "steps were still running at the end of the grace period; given back"),
+                Ok(Ok(count)) => {
+                    tracing::warn!(steps = count, "steps were still running at the end of the grace period; given back")
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "steps could not be given back; their claims expire"),
                 Err(_) => tracing::warn!("steps could not be given back in time; their claims expire"),
             }

@@ -165,7 +165,9 @@ impl Report {
         match self.fallback.take() {
             Some(fallback) => {
                 let mut report = match fallback.failure {
-                    Some(failure) => Self::new(message(&fallback.step, kind(failure.kind), Some(&failure)), fallback.step, None),
+                    Some(failure) => {
+                        Self::new(message(&fallback.step, kind(failure.kind), Some(&failure)), fallback.step, None)
+                    }
                     None => not_storable(fallback.step, &format!("the result cannot be stored as jsonb: {why}")),
                 };
                 report.fallback = None;
@@ -177,7 +179,10 @@ impl Report {
 }
 
 fn not_storable(envelope: Envelope, why: &str) -> Report {
-    let failure = Failure { code: Some("INVALID_RESULT".to_owned()), ..Failure::new(FailureKind::Permanent, "Stepwell::PermanentError", why) };
+    let failure = Failure {
+        code: Some("INVALID_RESULT".to_owned()),
+        ..Failure::new(FailureKind::Permanent, "Stepwell::PermanentError", why)
+    };
     let json = message(&envelope, kind(failure.kind), Some(&failure));
     Report::new(json, envelope, Some(failure))
 }
@@ -201,7 +206,9 @@ fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> Str
             backtrace: failure.backtrace.iter().take(BACKTRACE_LINES).map(|line| storable(line)).collect(),
             context: raw(failure.context.as_deref()),
         }),
-        retry_after: failure.and_then(|failure| failure.retry_after).filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
+        retry_after: failure
+            .and_then(|failure| failure.retry_after)
+            .filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
         metadata: failure.and_then(|failure| raw(failure.metadata.as_deref())),
     };
     // Numbers, texts and raw JSON into memory: cannot fail.

@@ -99,7 +99,10 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         let claims: Vec<i64> = batch.iter().map(|report| report.claim_id).collect();
         if shared.abort.run_until_cancelled(send(&shared, batch)).await.is_none() {
-            tracing::warn!(results = reports.waiting(), "results could not be sent in time; their claims expire and the steps run again");
+            tracing::warn!(
+                results = reports.waiting(),
+                "results could not be sent in time; their claims expire and the steps run again"
+            );
             return;
         }
         reports.in_flight.store(0, Relaxed);
@@ -129,7 +132,9 @@ async fn send(shared: &Shared, batch: Vec<Report>) {
                 if let Some(report) = part.pop() {
                     match replace(report, &error) {
                         Ok(substitute) => parts.push(vec![substitute]),
-                        Err(report) => tracing::error!(task = %report.task_id, %error, "a result cannot be reported; its claim expires"),
+                        Err(report) => {
+                            tracing::error!(task = %report.task_id, %error, "a result cannot be reported; its claim expires")
+                        }
                     }
                 }
             }
@@ -143,7 +148,9 @@ async fn send(shared: &Shared, batch: Vec<Report>) {
 
 fn note_refused(shared: &Shared, part: &[Report], refused: &[i32]) {
     for place in refused {
-        let Some(report) = usize::try_from(*place).ok().and_then(|place| part.get(place.wrapping_sub(1))) else { continue };
+        let Some(report) = usize::try_from(*place).ok().and_then(|place| part.get(place.wrapping_sub(1))) else {
+            continue;
+        };
         shared.reports.lost_leases.fetch_add(1, Relaxed);
         tracing::warn!(task = %report.task_id, "the lease on the step was lost, its result does not count");
     }

@@ -150,7 +150,10 @@ impl Workflow {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let source: Source = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             let field = error.path().to_string();
-            Error::validation("workflow", vec![Problem::new(if field == "." { String::new() } else { field }, error.into_inner().to_string())])
+            Error::validation(
+                "workflow",
+                vec![Problem::new(if field == "." { String::new() } else { field }, error.into_inner().to_string())],
+            )
         })?;
         source.check(bare_numbers)
     }
@@ -176,7 +179,8 @@ impl Source {
             problems.push(Problem::new("version", "must be a text of 1 to 64 characters"));
         }
         if self.steps.is_empty() || self.steps.len() > MAX_STEPS {
-            problems.push(Problem::new("steps", format!("there must be 1 to {MAX_STEPS} steps, not {}", self.steps.len())));
+            problems
+                .push(Problem::new("steps", format!("there must be 1 to {MAX_STEPS} steps, not {}", self.steps.len())));
         }
         let names: Vec<&str> = self.steps.iter().map(|step| step.name.as_str()).collect();
         let edges: Vec<Vec<&str>> = self.steps.iter().map(|step| step.depends_on.names()).collect();
@@ -243,7 +247,10 @@ impl StepSource {
             backoff.cap = cap.unwrap_or(backoff.cap.max(backoff.base));
             backoff.jitter = source.jitter.unwrap_or(backoff.jitter);
             if backoff.base > backoff.cap {
-                problems.push(Problem::new(field("backoff"), format!("base ({}s) is above cap ({}s)", backoff.base, backoff.cap)));
+                problems.push(Problem::new(
+                    field("backoff"),
+                    format!("base ({}s) is above cap ({}s)", backoff.base, backoff.cap),
+                ));
             }
             if !(0.0..=1.0).contains(&backoff.jitter) {
                 problems.push(Problem::new(field("backoff.jitter"), format!("{} must be from 0 to 1", backoff.jitter)));
@@ -272,7 +279,12 @@ impl OneOrMany {
     }
 }
 
-fn seconds(field: &str, source: Option<&DurationSource>, bare_numbers: BareNumbers, problems: &mut Vec<Problem>) -> Option<f64> {
+fn seconds(
+    field: &str,
+    source: Option<&DurationSource>,
+    bare_numbers: BareNumbers,
+    problems: &mut Vec<Problem>,
+) -> Option<f64> {
     let seconds = match source? {
         DurationSource::Seconds(number) if bare_numbers == BareNumbers::Seconds => Ok(*number),
         DurationSource::Seconds(number) => parse_duration(&number.to_string()).map(|d| d.as_secs_f64()),

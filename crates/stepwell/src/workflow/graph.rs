@@ -26,7 +26,8 @@ pub(super) fn order(names: &[&str], edges: &[Vec<&str>], problems: &mut Vec<Prob
         for dependency in dependencies {
             match places.get(dependency) {
                 Some(&other) if other == place => {
-                    problems.push(Problem::new(format!("steps.{}.depends_on", names[place]), "the step depends on itself"));
+                    problems
+                        .push(Problem::new(format!("steps.{}.depends_on", names[place]), "the step depends on itself"));
                 }
                 Some(&other) => {
                     resolved[place].insert(other);
@@ -44,7 +45,8 @@ pub(super) fn order(names: &[&str], edges: &[Vec<&str>], problems: &mut Vec<Prob
     let sorted = sort(&resolved);
     if sorted.len() < names.len() {
         let stuck: BTreeSet<usize> = (0..names.len()).filter(|place| !sorted.contains(place)).collect();
-        let cycle = find_cycle(&resolved, &stuck).into_iter().map(|place| names[place]).collect::<Vec<_>>().join(" -> ");
+        let cycle =
+            find_cycle(&resolved, &stuck).into_iter().map(|place| names[place]).collect::<Vec<_>>().join(" -> ");
         problems.push(Problem::new("steps", format!("these steps wait for each other in a cycle: {cycle}")));
         return None;
     }
@@ -122,7 +124,9 @@ mod tests {
 
     #[test]
     fn orders_steps_and_links_both_ways() {
-        let workflow = define(&[("end", &["left", "right"]), ("right", &["start"]), ("left", &["start"]), ("start", &[])]).unwrap();
+        let workflow =
+            define(&[("end", &["left", "right"]), ("right", &["start"]), ("left", &["start"]), ("start", &[])])
+                .unwrap();
         let names: Vec<_> = workflow.steps.iter().map(|s| s.name.as_str()).collect();
         assert_eq!(names, ["start", "right", "left", "end"]);
         assert_eq!(workflow.steps[0].dependents, [1, 2]);

@@ -14,7 +14,8 @@ impl InputSchema {
     /// # Errors
     /// A text that says why it is no JSON schema.
     pub fn compile(schema: &str) -> Result<Self, String> {
-        let schema: serde_json::Value = serde_json::from_str(schema).map_err(|error| format!("is not JSON: {error}"))?;
+        let schema: serde_json::Value =
+            serde_json::from_str(schema).map_err(|error| format!("is not JSON: {error}"))?;
         jsonschema::validator_for(&schema)
             .map(|validator| Self(std::sync::Arc::new(validator)))
             .map_err(|error| format!("is no JSON schema: {error}"))
@@ -49,7 +50,8 @@ mod tests {
         )
         .unwrap();
         assert!(schema.problems(r#"{"id":1,"items":[{"price":1.5}]}"#).is_empty());
-        let problems: Vec<_> = schema.problems(r#"{"items":[{"price":"x"}]}"#).iter().map(ToString::to_string).collect();
+        let problems: Vec<_> =
+            schema.problems(r#"{"items":[{"price":"x"}]}"#).iter().map(ToString::to_string).collect();
         assert_eq!(problems.len(), 2, "{problems:?}");
         assert!(problems.iter().any(|p| p.contains("context.items.0.price")), "{problems:?}");
         assert!(problems.iter().any(|p| p.contains("\"id\" is a required property")), "{problems:?}");

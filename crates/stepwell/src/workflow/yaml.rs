@@ -19,7 +19,10 @@ pub fn from_yaml(yaml: &str, environment: &str) -> Result<Workflow> {
         override_steps(&mut definition, &environments, environment)?;
     }
     if let Some(Value::Number(version)) = definition.get("version") {
-        return Err(Error::validation("workflow file", vec![Problem::new("version", format!("{version} must be quoted: it is a text"))]));
+        return Err(Error::validation(
+            "workflow file",
+            vec![Problem::new("version", format!("{version} must be quoted: it is a text"))],
+        ));
     }
     Workflow::parse(&Value::Object(definition).to_string(), BareNumbers::Refused)
 }
@@ -32,7 +35,8 @@ fn override_steps(definition: &mut Map<String, Value>, environments: &Value, env
     for (name, changes) in overrides.get("steps").and_then(Value::as_object).unwrap_or(&empty) {
         let field = format!("environments.{environment}.steps.{name}");
         let steps = definition.get_mut("steps").and_then(Value::as_array_mut);
-        let step = steps.and_then(|steps| steps.iter_mut().find(|step| step.get("name").and_then(Value::as_str) == Some(name)));
+        let step = steps
+            .and_then(|steps| steps.iter_mut().find(|step| step.get("name").and_then(Value::as_str) == Some(name)));
         match (step.and_then(Value::as_object_mut), changes.as_object()) {
             (Some(step), Some(changes)) => {
                 for (key, value) in changes {

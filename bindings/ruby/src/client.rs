@@ -1,0 +1,172 @@
+//! `Stepwell::Native::Client`. Requests come, and tasks go, as JSON text.
+
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use magnus::{function, method, typed_data::Obj, Error, Module, Object, RArray, RModule, Ruby};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use stepwell::{Client, Request};
+
+use crate::database::NativeDatabase;
+use crate::definitions::NativeWorkflow;
+use crate::errors::{entry, error};
+use crate::guarded::Guarded;
+use crate::gvl::block_on;
+
+#[magnus::wrap(class = "Stepwell::Native::Client", free_immediately, size)]
+struct NativeClient(Guarded<Client>);
+
+#[derive(Deserialize)]
+struct RequestInput {
+    workflow: String,
+    version: Option<String>,
+    context: Box<RawValue>,
+    priority: Option<String>,
+    idempotency_key: Option<String>,
+    correlation_id: Option<String>,
+    #[serde(default)]
+    tags: Vec<String>,
+}
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Client", ruby.class_object())?;
+    class.define_singleton_method("new", function!(new, 1))?;
+    class.define_method("register", method!(register, 1))?;
+    class.define_method("submit", method!(submit, 1))?;
+    class.define_method("wait", method!(wait, 2))?;
+    class.define_method("task", method!(task, 1))?;
+    class.define_method("steps", method!(steps, 1))?;
+    class.define_method("cancel", method!(cancel, 3))?;
+    class.define_method("retry", method!(retry, 3))?;
+    Ok(())
+}
+
+fn new(ruby: &Ruby, database: &NativeDatabase) -> Result<NativeClient, Error> {
+    entry(ruby, || Ok(NativeClient(Guarded::new(Client::new(database.0.get(ruby)?.clone())))))
+}
+
+fn register(ruby: &Ruby, client: &NativeClient, workflows: RArray) -> Result<(), Error> {
+    entry(ruby, || {
+        let workflows: Vec<Obj<NativeWorkflow>> =
+            workflows.into_iter().map(magnus::TryConvert::try_convert).collect::<Result<_, _>>()?;
+        let workflows: Vec<_> = workflows.iter().map(|workflow| workflow.0.clone()).collect();
+        let client = client.0.get(ruby)?.clone();
+        block_on(ruby, async move { client.register(&workflows).await })
+    })
+}
+
+/// Ids of the tasks, in the order of the requests.
+fn submit(ruby: &Ruby, client: &NativeClient, requests: String) -> Result<Vec<String>, Error> {
+    entry(ruby, || {
+        let inputs: Vec<RequestInput> = parse(ruby, &requests)?;
+        let requests: Vec<Request> = inputs.into_iter().map(RequestInput::into_request).collect();
+        let client = client.0.get(ruby)?.clone();
+        let submitted = block_on(ruby, async move { client.submit(&requests).await })?;
+        Ok(submitted.into_iter().map(|task| task.task_id.to_string()).collect())
+    })
+}
+
+/// Waits up to `timeout` seconds (none: for ever) and yields the number of finished tasks to a block, when there is one.
+fn wait(ruby: &Ruby, client: &NativeClient, task_ids: Vec<String>, timeout: Option<f64>) -> Result<(), Error> {
+    entry(ruby, || {
+        let task_ids = task_ids.iter().map(|text| id(ruby, text)).collect::<Result<Vec<_>, _>>()?;
+        let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+        let client = client.0.get(ruby)?.clone();
+        if !ruby.block_given() {
+            return block_on(ruby, async move { client.wait(&task_ids, timeout, |_| ()).await });
+        }
+        let block = ruby.block_proc()?;
+        let started = std::time::Instant::now();
+        let mut told = usize::MAX;
+        loop {
+            // In slices, so that the block runs on this thread: a tenth of a second each, until the end or the timeout.
+            let slice = Duration::from_millis(100);
+            let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
+            let this = left.map_or(slice, |left| left.min(slice));
+            let done = Arc::new(AtomicUsize::new(0));
+            let (counter, waiter, ids) = (done.clone(), client.clone(), task_ids.clone());
+            let ended = block_on(ruby, async move {
+                match waiter.wait(&ids, Some(this), |count| counter.store(count, Relaxed)).await {
+                    Err(stepwell::Error::WaitTimeout { .. }) if this == slice => Ok(false),
+                    outcome => outcome.map(|()| true),
+                }
+            })?;
+            let done = done.load(Relaxed);
+            if done != told {
+                block.call::<_, magnus::Value>((done,))?;
+                told = done;
+            }
+            if ended {
+                return Ok(());
+            }
+        }
+    })
+}
+
+fn task(ruby: &Ruby, client: &NativeClient, task_id: String) -> Result<String, Error> {
+    entry(ruby, || {
+        let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
+        json(ruby, &block_on(ruby, async move { client.task(task_id).await })?)
+    })
+}
+
+fn steps(ruby: &Ruby, client: &NativeClient, task_id: String) -> Result<String, Error> {
+    entry(ruby, || {
+        let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
+        json(ruby, &block_on(ruby, async move { client.steps(task_id).await })?)
+    })
+}
+
+fn cancel(
+    ruby: &Ruby,
+    client: &NativeClient,
+    task_id: String,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<String, Error> {
+    entry(ruby, || {
+        let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
+        block_on(ruby, async move { client.cancel(task_id, reason.as_deref(), actor.as_deref()).await })
+    })
+}
+
+fn retry(
+    ruby: &Ruby,
+    client: &NativeClient,
+    task_id: String,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<(), Error> {
+    entry(ruby, || {
+        let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
+        block_on(ruby, async move { client.retry(task_id, reason.as_deref(), actor.as_deref()).await })
+    })
+}
+
+impl RequestInput {
+    fn into_request(self) -> Request {
+        Request {
+            workflow: self.workflow,
+            version: self.version,
+            context: String::from(Box::<str>::from(self.context)),
+            priority: self.priority,
+            idempotency_key: self.idempotency_key,
+            correlation_id: self.correlation_id,
+            tags: self.tags,
+        }
+    }
+}
+
+fn id<T: std::str::FromStr>(ruby: &Ruby, text: &str) -> Result<T, Error> {
+    text.parse().map_err(|_| error(ruby, "ValidationError", format!("{text:?} is not the id of a task: a uuid")))
+}
+
+fn parse<'a, T: Deserialize<'a>>(ruby: &Ruby, json: &'a str) -> Result<T, Error> {
+    serde_json::from_str(json).map_err(|failure| error(ruby, "ValidationError", failure.to_string()))
+}
+
+fn json<T: serde::Serialize>(ruby: &Ruby, value: &T) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|failure| error(ruby, "Error", failure.to_string()))
+}

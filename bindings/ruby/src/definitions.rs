@@ -1,0 +1,49 @@
+//! `Stepwell::Native::Workflow`: a checked definition. `Stepwell::Native::Config`: the settings.
+
+use magnus::{function, method, Error, Module, Object, RModule, Ruby};
+use stepwell::{config, telemetry, Config, Workflow};
+
+use crate::errors::{entry, raise};
+
+#[magnus::wrap(class = "Stepwell::Native::Workflow", free_immediately, size)]
+pub(crate) struct NativeWorkflow(pub(crate) Workflow);
+
+#[magnus::wrap(class = "Stepwell::Native::Config", free_immediately, size)]
+pub(crate) struct NativeConfig(pub(crate) Config);
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let workflow = native.define_class("Workflow", ruby.class_object())?;
+    workflow.define_singleton_method("from_json", function!(from_json, 1))?;
+    workflow.define_singleton_method("from_yaml", function!(from_yaml, 2))?;
+    workflow.define_method("to_json", method!(to_json, 0))?;
+    let config = native.define_class("Config", ruby.class_object())?;
+    config.define_singleton_method("load", function!(load, 2))?;
+    config.define_method("concurrency", method!(|config: &NativeConfig| config.0.worker.concurrency, 0))?;
+    config.define_method("log_level", method!(|config: &NativeConfig| config.0.logging.level.clone(), 0))?;
+    config.define_method("database_url", method!(|config: &NativeConfig| config.0.database.url.clone(), 0))?;
+    native.define_singleton_method("environment", function!(config::current_environment, 0))?;
+    native.define_singleton_method("mask_url", function!(|url: String| telemetry::mask_url(&url), 1))?;
+    Ok(())
+}
+
+fn from_json(ruby: &Ruby, json: String) -> Result<NativeWorkflow, Error> {
+    entry(ruby, || Workflow::from_json(&json).map(NativeWorkflow).map_err(|error| raise(ruby, &error)))
+}
+
+fn from_yaml(ruby: &Ruby, yaml: String, environment: String) -> Result<NativeWorkflow, Error> {
+    entry(ruby, || {
+        stepwell::workflow::from_yaml(&yaml, &environment).map(NativeWorkflow).map_err(|error| raise(ruby, &error))
+    })
+}
+
+fn to_json(workflow: &NativeWorkflow) -> String {
+    workflow.0.to_json()
+}
+
+fn load(ruby: &Ruby, environment: Option<String>, overrides: String) -> Result<NativeConfig, Error> {
+    entry(ruby, || {
+        let config = Config::load_with(environment.as_deref(), &overrides).map_err(|error| raise(ruby, &error))?;
+        telemetry::init(&config.logging.level);
+        Ok(NativeConfig(config))
+    })
+}

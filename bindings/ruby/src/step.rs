@@ -1,0 +1,36 @@
+//! `Stepwell::Native::Step`: a taken step. Strings are made when they are asked for.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use magnus::{method, Error, Module, RModule, Ruby};
+use stepwell::store::ClaimedStep;
+
+#[magnus::wrap(class = "Stepwell::Native::Step", free_immediately, size)]
+pub(crate) struct NativeStep {
+    pub(crate) step: Arc<ClaimedStep>,
+    pub(crate) taken: Instant,
+}
+
+impl NativeStep {
+    pub(crate) fn new(step: Arc<ClaimedStep>) -> Self {
+        Self { step, taken: Instant::now() }
+    }
+}
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Step", ruby.class_object())?;
+    class.define_method("task_id", method!(|step: &NativeStep| step.step.task_id.to_string(), 0))?;
+    class.define_method("name", method!(|step: &NativeStep| step.step.name.clone(), 0))?;
+    class.define_method("workflow", method!(|step: &NativeStep| step.step.workflow.clone(), 0))?;
+    class.define_method("version", method!(|step: &NativeStep| step.step.version.clone(), 0))?;
+    class.define_method("handler", method!(|step: &NativeStep| step.step.handler.clone(), 0))?;
+    class.define_method("attempt", method!(|step: &NativeStep| step.step.attempt, 0))?;
+    class.define_method("max_attempts", method!(|step: &NativeStep| step.step.max_attempts, 0))?;
+    class.define_method("timeout_ms", method!(|step: &NativeStep| step.step.timeout_ms, 0))?;
+    class.define_method("context_json", method!(|step: &NativeStep| step.step.context.clone(), 0))?;
+    class.define_method("results_json", method!(|step: &NativeStep| step.step.results.clone(), 0))?;
+    class.define_method("config_json", method!(|step: &NativeStep| step.step.config.clone(), 0))?;
+    class.define_method("correlation_id", method!(|step: &NativeStep| step.step.correlation_id.clone(), 0))?;
+    Ok(())
+}

@@ -1,0 +1,153 @@
+//! `Stepwell::Native::Worker`: Ruby threads take steps from it and hand in what became of them.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use magnus::{function, method, Error, Module, Object, RModule, Ruby};
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use stepwell::worker::{Failure, FailureKind, Outcome, Taken};
+use stepwell::Worker;
+
+use crate::database::NativeDatabase;
+use crate::errors::{entry, error};
+use crate::guarded::Guarded;
+use crate::gvl::{block_on, without_gvl};
+use crate::step::NativeStep;
+
+/// How long one wait for a step lasts at most; an interrupt ends it early.
+const LOOK: Duration = Duration::from_secs(1);
+
+#[magnus::wrap(class = "Stepwell::Native::Worker", free_immediately, size)]
+struct NativeWorker(Guarded<Arc<Worker>>);
+
+#[derive(Deserialize)]
+struct FailureInput {
+    kind: String,
+    class: String,
+    code: Option<String>,
+    message: String,
+    #[serde(default)]
+    backtrace: Vec<String>,
+    context: Option<Box<RawValue>>,
+    retry_after: Option<f64>,
+    metadata: Option<Box<RawValue>>,
+}
+
+pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
+    let class = native.define_class("Worker", ruby.class_object())?;
+    class.define_singleton_method("start", function!(start, 3))?;
+    class.define_method("id", method!(id, 0))?;
+    class.define_method("take", method!(take, 0))?;
+    class.define_method("complete", method!(complete, 2))?;
+    class.define_method("fail", method!(fail, 2))?;
+    class.define_method("heartbeat", method!(heartbeat, 2))?;
+    class.define_method("release_unhandled", method!(release_unhandled, 1))?;
+    class.define_method("quiet", method!(quiet, 0))?;
+    class.define_method("stop", method!(stop, 1))?;
+    Ok(())
+}
+
+fn start(
+    ruby: &Ruby,
+    database: &NativeDatabase,
+    namespaces: Vec<String>,
+    concurrency: u32,
+) -> Result<NativeWorker, Error> {
+    entry(ruby, || {
+        let database = database.0.get(ruby)?.clone();
+        let worker = block_on(ruby, async move { Worker::start(database, namespaces, concurrency).await })?;
+        Ok(NativeWorker(Guarded::new(Arc::new(worker))))
+    })
+}
+
+fn id(ruby: &Ruby, worker: &NativeWorker) -> Result<String, Error> {
+    entry(ruby, || Ok(worker.0.get(ruby)?.id().to_owned()))
+}
+
+/// The next step; nil when the worker is quiet and nothing is left. Gives up the GVL only when it must wait.
+fn take(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, Error> {
+    entry(ruby, || {
+        let worker = worker.0.get(ruby)?;
+        let mut taken = worker.try_take();
+        loop {
+            match taken {
+                Taken::Step(step) => return Ok(Some(NativeStep::new(step))),
+                Taken::Closed => return Ok(None),
+                Taken::Nothing => ruby.thread_check_ints()?,
+            }
+            taken = Taken::Nothing;
+            let slot = &mut taken;
+            without_gvl(move || *slot = worker.take_blocking(LOOK), &|| worker.wake_takers());
+        }
+    })
+}
+
+fn complete(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, result: String) -> Result<(), Error> {
+    entry(ruby, || {
+        worker.0.get(ruby)?.report(&step.step, &Outcome::Complete(result), step.taken.elapsed());
+        Ok(())
+    })
+}
+
+fn fail(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, failure: String) -> Result<(), Error> {
+    entry(ruby, || {
+        let input: FailureInput =
+            serde_json::from_str(&failure).map_err(|failure| error(ruby, "Error", failure.to_string()))?;
+        worker.0.get(ruby)?.report(&step.step, &Outcome::Failed(input.into_failure()), step.taken.elapsed());
+        Ok(())
+    })
+}
+
+fn heartbeat(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, progress: String) -> Result<bool, Error> {
+    entry(ruby, || {
+        let (worker, step) = (worker.0.get(ruby)?.clone(), step.step.clone());
+        block_on(ruby, async move { worker.heartbeat(&step, &progress).await })
+    })
+}
+
+fn release_unhandled(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep) -> Result<(), Error> {
+    entry(ruby, || {
+        let (worker, step) = (worker.0.get(ruby)?.clone(), step.step.clone());
+        block_on(ruby, async move { worker.release_unhandled(&step).await })
+    })
+}
+
+fn quiet(ruby: &Ruby, worker: &NativeWorker) -> Result<(), Error> {
+    entry(ruby, || {
+        let worker = worker.0.get(ruby)?.clone();
+        block_on(ruby, async move {
+            worker.quiet().await;
+            Ok(())
+        })
+    })
+}
+
+/// Stops within `timeout` seconds. Returns how many steps were still running.
+fn stop(ruby: &Ruby, worker: &NativeWorker, timeout: f64) -> Result<usize, Error> {
+    entry(ruby, || {
+        let worker = worker.0.get(ruby)?.clone();
+        let grace = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
+        block_on(ruby, async move { Ok(worker.stop(grace).await) })
+    })
+}
+
+impl FailureInput {
+    fn into_failure(self) -> Failure {
+        let text = |json: Box<RawValue>| String::from(Box::<str>::from(json));
+        Failure {
+            kind: match self.kind.as_str() {
+                "permanent" => FailureKind::Permanent,
+                "timeout" => FailureKind::Timeout,
+                _ => FailureKind::Retryable,
+            },
+            class: self.class,
+            code: self.code,
+            message: self.message,
+            backtrace: self.backtrace,
+            context: self.context.map(text),
+            retry_after: self.retry_after,
+            metadata: self.metadata.map(text),
+        }
+    }
+}

@@ -1,0 +1,28 @@
+# frozen_string_literal: true
+
+require "json"
+require "logger"
+require "set"
+
+require_relative "stepwell/version"
+require_relative "stepwell/errors"
+
+# Durable workflows on the PostgreSQL you already run: define a workflow as a DAG of steps, submit tasks, and let workers
+# execute them.
+module Stepwell
+end
+
+require_relative "stepwell/stepwell_native"
+require_relative "stepwell/json_value"
+require_relative "stepwell/configuration"
+require_relative "stepwell/step_handler"
+require_relative "stepwell/workflow_builder"
+require_relative "stepwell/registry"
+require_relative "stepwell/step_execution"
+require_relative "stepwell/failure"
+require_relative "stepwell/step"
+require_relative "stepwell/task"
+require_relative "stepwell/connection"
+require_relative "stepwell/orchestrator"
+require_relative "stepwell/worker"
+require_relative "stepwell/api"

@@ -1,0 +1,167 @@
+# frozen_string_literal: true
+
+# The module's own methods: definitions, settings, submits.
+module Stepwell
+  @registry = Registry.new
+  @configuration = Configuration.new
+  @running = Set.new
+  @connections = {}
+  @mutex = Mutex.new
+
+  class << self
+    # @api private
+    attr_reader :registry, :running
+
+    # @return [Logger] where Stepwell's Ruby half logs; standard error unless replaced
+    attr_writer :logger
+
+    # Defines a workflow. It is checked at once, and registered in the database when an orchestrator or a worker starts
+    # or a task is submitted.
+    # @param full_name [String] "namespace/name"
+    # @param version [String] any text of up to 64 characters; other content needs another version
+    # @param description [String, nil] for people
+    # @param input_schema [Hash, nil] JSON schema that a task's context must match
+    # @param priority [Symbol, String, Integer, nil] of tasks that ask for none: :low, :normal, :high, :urgent, -10..10
+    # @param timeout [Numeric, nil] seconds from submit after which a task is overdue
+    # @yield the steps; see {WorkflowBuilder#step}
+    # @return [void]
+    # @raise [ValidationError] naming each field and step that is wrong
+    def workflow(full_name, version: "1.0.0", description: nil, input_schema: nil, priority: nil, timeout: nil, &block)
+      raise ValidationError, "workflow #{full_name}: give a block with its steps" unless block
+
+      builder = WorkflowBuilder.new(full_name.to_s)
+      builder.instance_eval(&block)
+      namespace, name = full_name.to_s.split("/", 2)
+      definition = { namespace: namespace, name: name.to_s, version: version, description: description,
+                     input_schema: input_schema, priority: priority, timeout: timeout, steps: builder.steps }.compact
+      registry.add(Native::Workflow.from_json(JsonValue.generate(definition)), builder.handlers)
+    rescue JsonValue::Refused => e
+      raise ValidationError, "workflow #{full_name} #{e.message}"
+    end
+
+    # Defines the workflows of the YAML files in a directory, one a file. A step's handler is the name of a class that is
+    # loaded already.
+    # @param directory [String] where *.yml and *.yaml files are
+    # @return [Array<String>] the files
+    # @raise [ValidationError] naming the file and each field and step that is wrong
+    # @raise [ConfigurationError] when there is no such directory
+    def load_workflows(directory)
+      raise ConfigurationError, "there is no directory #{directory}" unless File.directory?(directory)
+
+      Dir[File.join(directory, "*.{yml,yaml}")].sort.each { |file| load_workflow(file) }
+    end
+
+    # Submits a task.
+    # @param workflow [String] "namespace/name"
+    # @param context [Hash] any JSON object; symbol keys become strings
+    # @param options [Hash] priority: (:low, :normal, :high, :urgent, -10..10), idempotency_key:, version: (by default
+    #   the newest registered), correlation_id:, tags:
+    # @return [Task] the new task, or the one that the idempotency key stands for
+    # @raise [ValidationError] naming each field that is wrong, or an unknown workflow
+    # @raise [DatabaseError] when the database refuses, or cannot be reached
+    def submit(workflow, context = {}, **options)
+      connection.submit_all([{ workflow: workflow, context: context, **options }]).first
+    end
+
+    # Submits many tasks, a round trip for each thousand.
+    # @param requests [Array<Hash>] workflow:, context:, and the options of {submit}
+    # @return [Array<Task>] in the order of the requests
+    # @raise [ValidationError] naming each request and field that is wrong; then none has been submitted
+    def submit_all(requests)
+      requests.empty? ? [] : connection.submit_all(requests)
+    end
+
+    # @param id [String] uuid of a task
+    # @return [Task] as it is now
+    # @raise [ValidationError] when there is no such task
+    def task(id)
+      Task.new(connection, id).refresh
+    end
+
+    # Waits until all of these tasks are in a terminal state.
+    # @param tasks [Array<Task>] of one database
+    # @param timeout [Numeric, nil] seconds; nil waits for ever
+    # @yieldparam finished [Integer] how many have finished, each time that changes
+    # @yieldparam total [Integer]
+    # @return [Array<Task>] the tasks, refreshed
+    # @raise [WaitTimeout]
+    def wait_all(tasks, timeout: nil)
+      return [] if tasks.empty?
+
+      ids = tasks.map(&:id)
+      client = tasks.first.connection.client
+      if block_given?
+        client.wait(ids, timeout&.to_f) { |finished| yield finished, ids.size }
+      else
+        client.wait(ids, timeout&.to_f)
+      end
+      tasks.each(&:refresh)
+    end
+
+    # @yieldparam configuration [Configuration]
+    # @return [Configuration]
+    def configure
+      yield configuration if block_given?
+      configuration
+    end
+
+    # @api private
+    attr_reader :configuration
+
+    def logger
+      @logger ||= ::Logger.new($stderr, level: configuration.load.log_level)
+    end
+
+    # The link to the given database, else the configured one, else the embedded orchestrator's of this process.
+    # @api private
+    # @raise [ConfigurationError] when there is none
+    def connection(database_url = nil)
+      url = database_url || configuration.load.database_url
+      orchestrators = running.grep(Orchestrator).select(&:running?)
+      near = url ? orchestrators.find { |orchestrator| orchestrator.database_url == url } : orchestrators.last
+      return near.connection if near
+      return connect(url) if url
+
+      raise ConfigurationError, "no database: set DATABASE_URL, or Stepwell.configure { |c| c.database_url = … }, " \
+                                "or start Stepwell::Orchestrator.embedded in this process"
+    end
+
+    # Stops what still runs, workers first. Called at the end of the process.
+    # @api private
+    def stop_all
+      running.to_a.grep(Worker).each { |worker| worker.stop(timeout: 5) }
+      running.to_a.grep(Orchestrator).each(&:stop)
+    end
+
+    private
+
+    def load_workflow(file)
+      definition = Native::Workflow.from_yaml(File.read(file, encoding: "UTF-8"), Native.environment)
+      content = JSON.parse(definition.to_json)
+      handlers = content["steps"].to_h { |step| [step["handler"], named_class(step["handler"], step["name"])] }
+      registry.add(definition, handlers)
+    rescue ValidationError => e
+      raise ValidationError, "#{file}: #{e.message}"
+    end
+
+    # A class by the name that stands in a file of the application; never by one that came out of the database.
+    def named_class(name, step)
+      handler = Object.const_get(name)
+      return handler if handler.is_a?(Class) && handler.method_defined?(:call)
+
+      raise ValidationError, "step #{step}: #{name} is no handler: give a class whose instances answer call(step)"
+    rescue NameError
+      raise ValidationError, "step #{step}: there is no class #{name}; load it before the workflows"
+    end
+
+    # Links to databases are shared by their URL, within one process: a forked child makes its own.
+    def connect(url)
+      @mutex.synchronize do
+        @connections[[Process.pid, url]] ||=
+          Connection.new(Native::Database.connect(url, configuration.load(database_url: url)))
+      end
+    end
+  end
+
+  at_exit { stop_all }
+end

@@ -1,0 +1,59 @@
+# frozen_string_literal: true
+
+module Stepwell
+  # Everything that Stepwell raises is one of these.
+  class Error < StandardError; end
+
+  # A handler raises it when no further attempt can succeed: the step ends in error at once.
+  class PermanentError < Error
+    # @return [String, nil] the error's own code, such as "CARD_DECLINED"
+    attr_reader :code
+    # @return [Hash, nil] what the handler wants stored with the attempt; any JSON
+    attr_reader :context
+
+    # @param message [String]
+    # @param code [String, nil]
+    # @param context [Hash, nil] any JSON
+    def initialize(message = nil, code: nil, context: nil)
+      super(message)
+      @code = code
+      @context = context
+    end
+  end
+
+  # A handler raises it to ask for another attempt, and to say when. Any other StandardError is retried too.
+  class RetryableError < Error
+    # @return [String, nil] the error's own code
+    attr_reader :code
+    # @return [Hash, nil] what the handler wants stored with the attempt; any JSON
+    attr_reader :context
+    # @return [Numeric, nil] seconds to wait before the next attempt, at most the step's cap
+    attr_reader :retry_after
+
+    # @param message [String]
+    # @param retry_after [Numeric, nil] seconds
+    # @param code [String, nil]
+    # @param context [Hash, nil] any JSON
+    def initialize(message = nil, retry_after: nil, code: nil, context: nil)
+      super(message)
+      @retry_after = retry_after
+      @code = code
+      @context = context
+    end
+  end
+
+  # A setting is missing, unknown or wrong, or no database can be found or started.
+  class ConfigurationError < Error; end
+
+  # An input is not valid; the message names each field.
+  class ValidationError < Error; end
+
+  # A task did not finish within the time that {Task#wait} was given.
+  class WaitTimeout < Error; end
+
+  # The worker no longer holds the step: its lease expired, or the task was cancelled.
+  class LostLease < Error; end
+
+  # PostgreSQL refuses, or cannot be reached.
+  class DatabaseError < Error; end
+end

@@ -1,0 +1,75 @@
+# frozen_string_literal: true
+
+module Stepwell
+  # An orchestrator that runs inside this process, on threads of its own outside Ruby's lock.
+  class Orchestrator
+    # Starts an orchestrator: on the given or configured database, else on a private PostgreSQL in the working directory,
+    # which is started, or shared when another process has started it.
+    # @param database_url [String, nil] "postgres://…"; nil means the configured one, DATABASE_URL, or the private one
+    # @yieldparam orchestrator [Orchestrator] with a block the orchestrator is stopped at its end
+    # @return [Orchestrator, Object] the orchestrator, or what the block returned
+    # @raise [ConfigurationError] when PostgreSQL is not installed or cannot be started
+    # @raise [DatabaseError] when the database refuses, or cannot be reached
+    # @raise [ValidationError] when a workflow is registered with other content
+    def self.embedded(database_url: nil)
+      config = Stepwell.configuration.load(database_url: database_url)
+      orchestrator = new(Native::Orchestrator.embedded(config))
+      return orchestrator unless block_given?
+
+      begin
+        yield orchestrator
+      ensure
+        orchestrator.stop
+      end
+    end
+
+    # @api private
+    attr_reader :connection
+
+    # @api private
+    def initialize(native)
+      @native = native
+      @connection = Connection.new(native.database)
+      @pid = Process.pid
+      Stepwell.running.add(self)
+      @connection.register(Stepwell.registry.definitions)
+    rescue StandardError
+      stop
+      raise
+    end
+
+    # Stops the loops after the transactions under way, and the private PostgreSQL when nobody else uses it. Stop workers
+    # first. A second call does nothing.
+    # @return [void]
+    def stop
+      Stepwell.running.delete(self)
+      @native.stop if Process.pid == @pid
+    end
+
+    # @return [Boolean]
+    def running?
+      Process.pid == @pid && @native.running?
+    end
+
+    # @return [String] URL of its database with its credentials; works with psql, also for the private PostgreSQL
+    def database_url
+      @connection.url
+    end
+
+    # @return [Hash] running:, database: (URL without credentials), uptime: (seconds), summary: (counts since the start)
+    def status
+      JSON.parse(@native.status, symbolize_names: true)
+    end
+
+    # Submits a task to this orchestrator's database; see {Stepwell.submit}.
+    # @return [Task]
+    def submit(workflow, context = {}, **options)
+      @connection.submit_all([{ workflow: workflow, context: context, **options }]).first
+    end
+
+    # @return [String]
+    def inspect
+      "#<Stepwell::Orchestrator #{Native.mask_url(database_url)} #{running? ? "running" : "stopped"}>"
+    end
+  end
+end

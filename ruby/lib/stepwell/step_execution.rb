@@ -1,0 +1,115 @@
+# frozen_string_literal: true
+
+module Stepwell
+  # What a handler gets: one attempt of one step.
+  class StepExecution
+    # @return [Hash] what the handler wants to travel with this attempt's outcome and to be stored when it fails: HTTP
+    #   status, headers, anything of its own; String keys, any JSON
+    attr_reader :metadata
+
+    # @api private
+    def initialize(native, worker)
+      @native = native
+      @worker = worker
+      @metadata = {}
+    end
+
+    # @return [Hash] the task's context; keys are Strings. Integers are exact at any size, other numbers Floats.
+    def context
+      @context ||= JSON.parse(@native.context_json)
+    end
+
+    # @return [Hash{String => Object}] results of the steps that this one depends on, by step name
+    def results
+      @results ||= parse(@native.results_json)
+    end
+
+    # @return [Hash] the step's configuration; keys are Strings
+    def config
+      @config ||= parse(@native.config_json)
+    end
+
+    # @return [Integer] which attempt this is, from 1
+    def attempt
+      @native.attempt
+    end
+
+    # @return [Integer] how many attempts the step has in all
+    def max_attempts
+      @native.max_attempts
+    end
+
+    # @return [String] uuid of the task
+    def task_id
+      @native.task_id
+    end
+
+    # @return [String] name of the step
+    def name
+      @native.name
+    end
+
+    # @return [String] "namespace/name" of the workflow
+    def workflow
+      @native.workflow
+    end
+
+    # @return [String] version of the workflow
+    def version
+      @native.version
+    end
+
+    # @return [String, nil] the task's correlation id
+    def correlation_id
+      @native.correlation_id
+    end
+
+    # @return [String] the same for all attempts of this step of this task, and for no other: give it to what must do a
+    #   thing once
+    def idempotency_key
+      "#{@native.task_id}:#{@native.name}"
+    end
+
+    # Stores how far a long step is, and makes sure that the result will still be wanted. The lease needs no help: it is
+    # kept for as long as the process lives.
+    # @param progress [Object] any JSON
+    # @return [void]
+    # @raise [LostLease] when another worker has the step, or the task was cancelled: stop working
+    # @raise [ValidationError] when the progress is not JSON
+    def heartbeat(progress = nil)
+      return if @worker.heartbeat(@native, JsonValue.generate(progress))
+
+      raise LostLease, "attempt #{attempt} of step #{name} of task #{task_id} is no longer this worker's"
+    rescue JsonValue::Refused => e
+      raise ValidationError, "the progress #{e.message}"
+    end
+
+    # @return [Logger] logs to {Stepwell.logger}, each line marked with task, step and attempt
+    def logger
+      @logger ||= StepLogger.new(Stepwell.logger, "task=#{task_id} step=#{name} attempt=#{attempt}")
+    end
+
+    private
+
+    def parse(json)
+      json ? JSON.parse(json) : {}
+    end
+
+    # Marks each line.
+    # @api private
+    class StepLogger < ::Logger
+      def initialize(logger, mark)
+        super(nil)
+        @target = logger
+        @mark = mark
+        self.level = logger.level
+      end
+
+      # @see Logger#add
+      def add(severity, message = nil, progname = nil)
+        message = block_given? ? yield : progname if message.nil?
+        @target.add(severity, "#{message} #{@mark}")
+      end
+    end
+  end
+end

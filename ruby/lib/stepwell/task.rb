@@ -1,0 +1,154 @@
+# frozen_string_literal: true
+
+module Stepwell
+  # One run of a workflow. Read when it is first asked for something, and again by {#refresh} and {#wait}.
+  class Task
+    # States that a task does not leave by itself.
+    TERMINAL = %i[complete error cancelled resolved].freeze
+
+    # @return [String] uuid v7
+    attr_reader :id
+    # @api private
+    attr_reader :connection
+
+    # @api private
+    def initialize(connection, id)
+      @connection = connection
+      @id = id
+    end
+
+    # Waits until the task is in a terminal state.
+    # @param timeout [Numeric, nil] seconds; nil waits for ever
+    # @return [Task] self, refreshed
+    # @raise [WaitTimeout] saying what the task waits for
+    def wait(timeout: nil)
+      @connection.client.wait([id], timeout&.to_f)
+      refresh
+    end
+
+    # Reads the task again.
+    # @return [Task] self
+    # @raise [ValidationError] when there is no such task
+    def refresh
+      @steps = nil
+      @row = JSON.parse(@connection.client.task(id))
+      self
+    end
+
+    # @return [Symbol] :pending, :in_progress, :complete, :error, :cancelled or :resolved
+    def state
+      row["state"].to_sym
+    end
+
+    # @return [Boolean] whether it is in a state that it does not leave by itself
+    def finished?
+      TERMINAL.include?(state)
+    end
+
+    # @return [String] "namespace/name"
+    def workflow
+      row["workflow"]
+    end
+
+    # @return [String] version of the workflow
+    def version
+      row["version"]
+    end
+
+    # @return [Hash] the context it was submitted with
+    def context
+      row["context"]
+    end
+
+    # @return [Integer] -10 to 10
+    def priority
+      row["priority"]
+    end
+
+    # @return [String, nil]
+    def idempotency_key
+      row["idempotency_key"]
+    end
+
+    # @return [String, nil]
+    def correlation_id
+      row["correlation_id"]
+    end
+
+    # @return [Array<String>]
+    def tags
+      row["tags"] || []
+    end
+
+    # @return [String, nil] why the request was rejected, or what the failed steps said
+    def error
+      row["error"] || failed_steps_message
+    end
+
+    # @return [Time] when it was submitted
+    def created_at
+      Stepwell.time(row["created_at"])
+    end
+
+    # @return [Time, nil] when it reached its terminal state
+    def finished_at
+      Stepwell.time(row["finished_at"])
+    end
+
+    # @return [Array<Step>] in topological order; empty until an orchestrator has taken the task up
+    def steps
+      @steps ||= JSON.parse(@connection.client.steps(id)).map { |step| Step.from_row(step) }
+    end
+
+    # @param name [String, Symbol] of a step
+    # @return [Object, nil] its result; nil while there is none
+    # @raise [ValidationError] when there is no such step
+    def result(name)
+      step = steps.find { |candidate| candidate.name == name.to_s }
+      raise ValidationError, "task #{id} has no step #{name}; it has #{steps.map(&:name).join(", ")}" unless step
+
+      step.result
+    end
+
+    # @return [Hash{String => Object}] results of the steps that have one, by step name
+    def results
+      steps.select { |step| %i[complete resolved].include?(step.state) }.to_h { |step| [step.name, step.result] }
+    end
+
+    # Cancels the task: steps that have not finished never will. A task that has finished stays as it is.
+    # @param reason [String, nil] kept with the task's events
+    # @param actor [String, nil] who; by default the database user
+    # @return [Task] self, refreshed
+    def cancel(reason: nil, actor: nil)
+      @connection.client.cancel(id, reason, actor)
+      refresh
+    end
+
+    # Gives the failed steps fresh attempts.
+    # @param reason [String, nil] kept with the task's events
+    # @param actor [String, nil] who; by default the database user
+    # @return [Task] self, refreshed
+    # @raise [ValidationError] when there is nothing to retry
+    def retry(reason: nil, actor: nil)
+      @connection.client.retry(id, reason, actor)
+      refresh
+    end
+
+    # @return [String]
+    def inspect
+      "#<Stepwell::Task #{id} #{@row ? "#{workflow} #{state}" : "not read yet"}>"
+    end
+
+    private
+
+    def row
+      refresh unless @row
+      @row
+    end
+
+    def failed_steps_message
+      failed = steps.select { |step| step.state == :error }
+      failed.map { |step| "#{step.name}: #{step.error&.fetch("message")}" }.join("; ") unless failed.empty?
+    end
+  end
+end
