@@ -131,7 +131,6 @@ create table stepwell.dead_letters (
   dead_letter_id bigint generated always as identity primary key,
   queue          text        not null,
   message        jsonb,
-  headers        jsonb,
   reason         text        not null,
   enqueued_at    timestamptz,
   buried_at      timestamptz not null

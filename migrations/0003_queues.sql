@@ -21,6 +21,28 @@ $$;
 select stepwell.create_queue('task_requests');
 select stepwell.create_queue('step_results');
 
+-- Takes up to p_batch messages, oldest first, and deletes them: what pgmq.pop does, whose plan joins the batch with the
+-- whole queue when the statistics of the queue's table are of another moment, which they are most of the time. Rows by
+-- their place need no statistics. The sum keeps the planner from the index on vt, which would sort the whole queue.
+-- See docs/decisions/0001-pop-by-ctid.md.
+-- Called by: initialize_tasks, claim_steps, apply_results, bury_message, each in a statement of its own, so that its
+-- next statement sees everything that committed before the messages did.
+-- Locks: the messages (SKIP LOCKED). Both arrays are null when there is none.
+create function stepwell.pop_messages(p_queue text, p_batch integer, out messages jsonb[], out times timestamptz[])
+language plpgsql as $$
+begin
+  execute pg_catalog.format(
+    'with popped as (
+       delete from pgmq.%1$I q
+        where q.ctid = any (array(select c.ctid from pgmq.%1$I c where c.vt + make_interval() <= clock_timestamp()
+                                   order by c.msg_id limit $1 for update skip locked))
+       returning q.msg_id, q.message, q.enqueued_at)
+     select array_agg(p.message order by p.msg_id), array_agg(p.enqueued_at order by p.msg_id) from popped p',
+    pgmq.format_table_name(p_queue, 'q'))
+    into messages, times using p_batch;
+end
+$$;
+
 -- Sends one message a step to the queues of their namespaces; arrays run in parallel.
 -- Called by: initialize_requests, apply_results, wake_due_steps, recover_claims, retry_task, release_steps.
 -- The steps must already be 'enqueued' with that attempt, in the same transaction. Returns the namespaces sent to.
@@ -54,9 +76,10 @@ $$;
 create function stepwell.bury_message(p_queue text, p_reason text) returns boolean
 language plpgsql as $$
 begin
-  insert into stepwell.dead_letters (queue, message, headers, reason, enqueued_at, buried_at)
-  select p_queue, m.message, m.headers, p_reason, m.enqueued_at, stepwell.now()
-    from pgmq.pop(p_queue, 1) m;
+  insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+  select p_queue, m.messages[1], p_reason, m.times[1], stepwell.now()
+    from stepwell.pop_messages(p_queue, 1) m
+   where m.messages is not null;
   return found;
 end
 $$;

@@ -10,10 +10,7 @@ declare
   v_messages jsonb[];
   v_times    timestamptz[];
 begin
-  -- A statement of its own: what follows must see everything that committed before the messages did.
-  select array_agg(m.message order by m.msg_id), array_agg(m.enqueued_at order by m.msg_id)
-    into v_messages, v_times
-    from pgmq.pop('task_requests', p_batch) m;
+  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('task_requests', p_batch) m;
   if v_messages is null then
     -- unvalidated: also what an orchestrator left that died before it could check them
     return query select 0, 0, 0, (select count(*)::integer from (select from stepwell.unvalidated_tasks limit 1) u), 0,
@@ -73,14 +70,13 @@ begin
       join stepwell.workflow_steps s using (workflow_id)
      where i.state <> 'error'
      order by i.task_id, s.position
-    returning steps.task_id, steps.position, steps.attempt, steps.state
-  ), roots as (
-    select array_agg(w.namespace) as namespaces, array_agg(st.task_id) as task_ids,
-           array_agg(st.position) as positions, array_agg(st.attempt) as attempts
-      from stepped st
-      join inserted i using (task_id)
+  ), roots as ( -- from the definitions, not from what was inserted: rows by key, whatever the planner expects
+    select array_agg(w.namespace) as namespaces, array_agg(i.task_id) as task_ids,
+           array_agg(s.position) as positions, array_agg(1::smallint) as attempts
+      from inserted i
+      join stepwell.workflow_steps s using (workflow_id)
       join stepwell.workflows w using (workflow_id)
-     where st.state = 'enqueued'
+     where i.state = 'in_progress' and s.depends_on is null
   )
   select roots.*,
          (select count(*) from inserted i where i.state = 'in_progress') as initialized,

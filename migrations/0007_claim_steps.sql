@@ -11,9 +11,7 @@ language plpgsql as $$
 declare
   v_messages jsonb[];
 begin
-  -- A statement of its own: the next one must see the steps of every message that this one got.
-  select array_agg(m.message order by m.msg_id) into v_messages
-    from pgmq.pop(p_namespace || '_queue', p_batch) m;
+  select m.messages into v_messages from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
   if v_messages is null then
     return;
   end if;

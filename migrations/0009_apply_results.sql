@@ -19,9 +19,7 @@ declare
   v_finished   uuid[] := '{}';
   v_namespaces text[] := '{}';
 begin
-  select array_agg(m.message order by m.msg_id), array_agg(m.enqueued_at order by m.msg_id)
-    into v_messages, v_times
-    from pgmq.pop('step_results', p_batch) m;
+  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
   if v_messages is null then
     return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[];
     return;
@@ -75,6 +73,7 @@ begin
   ), countdown as (
     select d.task_id, p.position, count(*) as done
       from done d cross join unnest(d.dependents) as p (position)
+     where p.position = any (d.dependents) -- always true; tells the planner that there are few
      group by d.task_id, p.position
   ), counted as (
     update stepwell.steps s
@@ -82,8 +81,10 @@ begin
            state = case when s.waiting_on = c.done then 'enqueued' else s.state end,
            attempt = case when s.waiting_on = c.done then 1 else s.attempt end
       from countdown c
+      join stepwell.tasks t using (task_id) -- by key; joining what this statement returns elsewhere has no index
+      join stepwell.workflows w using (workflow_id)
      where s.task_id = c.task_id and s.position = c.position and s.state = 'pending'
-    returning s.task_id, s.position, s.attempt, s.state
+    returning s.task_id, s.position, s.attempt, s.state, w.namespace
   ), totals as (
     select d.task_id, count(*) as done from done d group by d.task_id
   ), advanced as (
@@ -93,19 +94,15 @@ begin
            finished_at = case when t.steps_remaining = n.done then stepwell.now() else t.finished_at end
       from totals n
      where t.task_id = n.task_id
-    returning t.task_id, t.workflow_id, t.state, t.steps_failed
-  ), ready as (
-    select w.namespace, c.task_id, c.position, c.attempt
-      from counted c join advanced a using (task_id) join stepwell.workflows w using (workflow_id)
-     where c.state = 'enqueued'
-     order by c.task_id, c.position
+    returning t.task_id, t.state, t.steps_failed
   )
   select (select count(*)::integer from done),
-         array_agg(r.namespace), array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt),
+         array_agg(r.namespace order by r.task_id, r.position), array_agg(r.task_id order by r.task_id, r.position),
+         array_agg(r.position order by r.task_id, r.position), array_agg(r.attempt order by r.task_id, r.position),
          (select coalesce(array_agg(a.task_id), '{}') from advanced a where a.state = 'complete'),
          (select array_agg(a.task_id) from advanced a where a.steps_failed > 0)
     into completed, namespaces, task_ids, positions, attempts, finished, ailing
-    from ready r;
+    from counted r where r.state = 'enqueued';
 end
 $$;
 

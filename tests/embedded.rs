@@ -25,19 +25,11 @@ async fn a_cluster_serves_psql_and_sqlx_and_ends_with_its_last_user() -> Result<
     assert_eq!(cluster.data_directory(), folder.data());
 
     let psql = Command::new("psql")
-        .args([
-            cluster.url(),
-            "-XAtc",
-            "select current_database(), current_user, 1 + 1",
-        ])
+        .args([cluster.url(), "-XAtc", "select current_database(), current_user, 1 + 1"])
         .env("PGPORT", "1")
         .env("PGHOST", "nowhere.invalid")
         .output()?;
-    assert_eq!(
-        String::from_utf8_lossy(&psql.stdout).trim(),
-        "stepwell|stepwell|2",
-        "{psql:?}"
-    );
+    assert_eq!(String::from_utf8_lossy(&psql.stdout).trim(), "stepwell|stepwell|2", "{psql:?}");
     for (setting, expected) in [
         ("listen_addresses", ""),
         ("fsync", "on"),
@@ -46,11 +38,7 @@ async fn a_cluster_serves_psql_and_sqlx_and_ends_with_its_last_user() -> Result<
         ("jit", "off"),
         ("server_encoding", "UTF8"),
     ] {
-        assert_eq!(
-            text(&cluster, &format!("show {setting}")).await?,
-            expected,
-            "{setting}"
-        );
+        assert_eq!(text(&cluster, &format!("show {setting}")).await?, expected, "{setting}");
     }
 
     let (pid, sockets) = (server_pid(&folder.data())?, socket_folder(&cluster));
@@ -67,26 +55,15 @@ async fn the_server_inherits_neither_locks_nor_secrets_nor_groups() -> Result<()
     std::env::set_var("STEPWELL_TEST_SECRET", "hunter2");
     let folder = Folder::new()?;
     let cluster = folder.start().await?;
-    let process = PathBuf::from(format!(
-        "/proc/{}",
-        server_pid(&folder.data())?.as_raw_nonzero()
-    ));
+    let process = PathBuf::from(format!("/proc/{}", server_pid(&folder.data())?.as_raw_nonzero()));
     for descriptor in fs::read_dir(process.join("fd"))? {
         let target = fs::read_link(descriptor?.path()).unwrap_or_default();
-        assert_ne!(
-            target.extension().unwrap_or_default(),
-            "lock",
-            "{}",
-            target.display()
-        );
+        assert_ne!(target.extension().unwrap_or_default(), "lock", "{}", target.display());
     }
     assert!(!fs::read_to_string(process.join("environ"))?.contains("hunter2"));
     if is_root() {
         let status = fs::read_to_string(process.join("status"))?;
-        let groups = status
-            .lines()
-            .find_map(|line| line.strip_prefix("Groups:"))
-            .context("no groups")?;
+        let groups = status.lines().find_map(|line| line.strip_prefix("Groups:")).context("no groups")?;
         assert_eq!(groups.trim(), "");
         assert_ne!(fs::metadata(&process)?.uid(), 0);
     }
@@ -155,21 +132,14 @@ async fn stopping_a_server_that_is_gone_is_no_error() -> Result<()> {
 async fn an_interrupted_initdb_leaves_nothing_behind() -> Result<()> {
     let folder = Folder::new()?;
     let unfinished = || -> Vec<PathBuf> {
-        let entries = fs::read_dir(folder.directory())
-            .into_iter()
-            .flatten()
-            .flatten();
+        let entries = fs::read_dir(folder.directory()).into_iter().flatten().flatten();
         entries
             .filter(|entry| entry.file_name().to_string_lossy().starts_with("data.tmp-"))
             .map(|entry| entry.path())
             .collect()
     };
     let mut helper = Helper::spawn(&folder.directory(), None)?;
-    eventually(|| {
-        unfinished()
-            .iter()
-            .any(|path| path.join("PG_VERSION").exists())
-    })?;
+    eventually(|| unfinished().iter().any(|path| path.join("PG_VERSION").exists()))?;
     helper.kill()?;
     assert!(!folder.data().exists());
 
@@ -185,18 +155,10 @@ async fn an_interrupted_initdb_leaves_nothing_behind() -> Result<()> {
 #[tokio::test]
 async fn a_folder_without_binaries_is_named() -> Result<()> {
     let (folder, empty) = (Folder::new()?, tempfile::tempdir()?);
-    let options = Options {
-        bin_dir: Some(empty.path().to_path_buf()),
-        ..folder.options()
-    };
+    let options = Options { bin_dir: Some(empty.path().to_path_buf()), ..folder.options() };
     let error = Cluster::start(&options).await.err().context("it started")?;
     assert!(matches!(error, EmbeddedError::BinDir { .. }), "{error:?}");
-    for part in [
-        &empty.path().display().to_string(),
-        "initdb",
-        "STEPWELL__EMBEDDED__BIN_DIR",
-        "DATABASE_URL",
-    ] {
+    for part in [&empty.path().display().to_string(), "initdb", "STEPWELL__EMBEDDED__BIN_DIR", "DATABASE_URL"] {
         assert!(error.to_string().contains(part), "{error}");
     }
     Ok(())
@@ -208,14 +170,8 @@ async fn a_cluster_of_another_major_version_is_named() -> Result<()> {
     folder.start().await?.stop().await?;
     fs::write(folder.data().join("PG_VERSION"), "99\n")?;
     let error = folder.start().await.err().context("it started")?;
-    assert!(
-        matches!(error, EmbeddedError::OtherVersion { made_by: 99, .. }),
-        "{error:?}"
-    );
-    assert!(
-        error.to_string().contains("install PostgreSQL 99"),
-        "{error}"
-    );
+    assert!(matches!(error, EmbeddedError::OtherVersion { made_by: 99, .. }), "{error:?}");
+    assert!(error.to_string().contains("install PostgreSQL 99"), "{error}");
     Ok(())
 }
 
@@ -224,10 +180,7 @@ async fn a_failed_start_shows_the_end_of_the_log() -> Result<()> {
     let folder = Folder::new()?;
     folder.start().await?.stop().await?;
     let settings = folder.data().join("postgresql.conf");
-    fs::write(
-        &settings,
-        fs::read_to_string(&settings)? + "\nno_such_setting = 1\n",
-    )?;
+    fs::write(&settings, fs::read_to_string(&settings)? + "\nno_such_setting = 1\n")?;
     let error = folder.start().await.err().context("it started")?;
     assert!(matches!(error, EmbeddedError::Start { .. }), "{error:?}");
     assert!(error.to_string().contains("no_such_setting"), "{error}");
@@ -241,16 +194,10 @@ async fn as_root_an_unreachable_directory_moves_to_the_state_directory() -> Resu
     }
     let hidden = tempfile::tempdir()?;
     fs::set_permissions(hidden.path(), Permissions::from_mode(0o700))?;
-    let options = Options {
-        directory: hidden.path().join("shop/.stepwell"),
-        ..Options::default()
-    };
+    let options = Options { directory: hidden.path().join("shop/.stepwell"), ..Options::default() };
     let cluster = Cluster::start(&options).await?;
     let _folder = Folder::at(cluster.data_directory().parent().context("no parent")?);
-    assert!(
-        cluster.data_directory().starts_with("/var/lib/stepwell/"),
-        "{cluster:?}"
-    );
+    assert!(cluster.data_directory().starts_with("/var/lib/stepwell/"), "{cluster:?}");
     assert!(!options.directory.exists());
     execute(&cluster, "create table kept as select 'here' as word").await?;
     cluster.stop().await?;
@@ -291,10 +238,7 @@ async fn a_user_without_a_name_is_told_so() -> Result<()> {
     fs::set_permissions(folder.path(), Permissions::from_mode(0o777))?;
     let mut helper = Helper::spawn(&folder.directory(), Some(2_000_000_001))?;
     let error = helper.ready().err().context("it started")?;
-    assert!(
-        error.to_string().contains("uid 2000000001 has no name"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("uid 2000000001 has no name"), "{error}");
     Ok(())
 }
 
@@ -307,26 +251,18 @@ async fn a_cluster_of_another_user_is_refused() -> Result<()> {
     folder.start().await?.stop().await?;
     let mut helper = Helper::spawn(&folder.directory(), Some(NOBODY))?;
     let error = helper.ready().err().context("it started")?;
-    assert!(
-        error.to_string().contains("belongs to another user"),
-        "{error}"
-    );
+    assert!(error.to_string().contains("belongs to another user"), "{error}");
     Ok(())
 }
 
 #[tokio::test]
 async fn a_long_and_strange_path_works() -> Result<()> {
     let folder = Folder::new()?;
-    let mut directory = folder
-        .path()
-        .join(r#"it's "$(touch strange)" `touch strange`, é %2F"#);
+    let mut directory = folder.path().join(r#"it's "$(touch strange)" `touch strange`, é %2F"#);
     for _ in 0..6 {
         directory.push("d".repeat(100));
     }
-    let options = Options {
-        directory,
-        ..Options::default()
-    };
+    let options = Options { directory, ..Options::default() };
     let cluster = Cluster::start(&options).await?;
     let _folder = Folder::at(&options.directory);
     assert_eq!(text(&cluster, "select 'reached'").await?, "reached");
@@ -341,22 +277,13 @@ async fn four_processes_start_one_server() -> Result<()> {
     for _ in 0..4 {
         helpers.push(Helper::spawn(&folder.directory(), None)?);
     }
-    let mut urls = helpers
-        .iter_mut()
-        .map(Helper::ready)
-        .collect::<Result<Vec<_>>>()?;
+    let mut urls = helpers.iter_mut().map(Helper::ready).collect::<Result<Vec<_>>>()?;
     urls.dedup();
     assert_eq!(urls.len(), 1, "{urls:?}");
     helpers.iter_mut().try_for_each(Helper::ask_to_stop)?;
-    let mut ends = helpers
-        .iter_mut()
-        .map(Helper::stopped)
-        .collect::<Result<Vec<_>>>()?;
+    let mut ends = helpers.iter_mut().map(Helper::stopped).collect::<Result<Vec<_>>>()?;
     ends.sort();
-    assert_eq!(
-        ends,
-        ["ServerStopped", "StillInUse", "StillInUse", "StillInUse"]
-    );
+    assert_eq!(ends, ["ServerStopped", "StillInUse", "StillInUse", "StillInUse"]);
     Ok(())
 }
 
@@ -365,12 +292,7 @@ async fn a_copied_directory_gets_a_server_of_its_own() -> Result<()> {
     let (folder, other) = (Folder::new()?, Folder::new()?);
     let original = folder.start().await?;
     execute(&original, "checkpoint").await?;
-    ensure!(Command::new("cp")
-        .arg("-a")
-        .arg(folder.directory())
-        .arg(other.path())
-        .status()?
-        .success());
+    ensure!(Command::new("cp").arg("-a").arg(folder.directory()).arg(other.path()).status()?.success());
 
     let copy = other.start().await?;
     assert_ne!(original.url(), copy.url());
@@ -385,10 +307,7 @@ async fn a_recycled_pid_is_not_taken_for_the_server() -> Result<()> {
     let folder = Folder::new()?;
     let cluster = folder.start().await?;
     let pid = server_pid(&folder.data())?;
-    let files = [
-        folder.data().join("postmaster.pid"),
-        socket_folder(&cluster).join(".s.PGSQL.5432.lock"),
-    ];
+    let files = [folder.data().join("postmaster.pid"), socket_folder(&cluster).join(".s.PGSQL.5432.lock")];
     kill_process(pid, Signal::KILL)?;
     eventually(|| !exists(pid))?;
     drop(cluster);
@@ -418,10 +337,7 @@ async fn a_lost_socket_is_an_error_while_others_use_the_server_and_a_restart_aft
     let pid = server_pid(&folder.data())?;
     fs::remove_dir_all(socket_folder(&other))?;
     let error = folder.start().await.err().context("it started")?;
-    assert!(
-        matches!(error, EmbeddedError::SocketLost { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, EmbeddedError::SocketLost { .. }), "{error:?}");
     drop(other);
 
     let cluster = folder.start().await?;
@@ -436,15 +352,9 @@ async fn a_directory_in_use_by_another_container_is_refused() -> Result<()> {
     let other = folder.start().await?;
     // From here a server of another container is one without process or socket.
     kill_process(server_pid(&folder.data())?, Signal::KILL)?;
-    fs::write(
-        folder.directory().join("server.host"),
-        "another container\n",
-    )?;
+    fs::write(folder.directory().join("server.host"), "another container\n")?;
     let error = folder.start().await.err().context("it started")?;
-    assert!(
-        matches!(error, EmbeddedError::UsedElsewhere { .. }),
-        "{error:?}"
-    );
+    assert!(matches!(error, EmbeddedError::UsedElsewhere { .. }), "{error:?}");
     drop(other);
     assert_eq!(folder.start().await?.stop().await?, Stopped::ServerStopped);
     Ok(())
@@ -457,15 +367,7 @@ async fn a_socket_folder_prepared_by_others_is_refused() -> Result<()> {
     let sockets = socket_folder(&cluster);
     cluster.stop().await?;
     fs::create_dir(&sockets)?;
-    chown(
-        &sockets,
-        Some(if is_root() {
-            NOBODY
-        } else {
-            rustix::process::getuid().as_raw()
-        }),
-        None,
-    )?;
+    chown(&sockets, Some(if is_root() { NOBODY } else { rustix::process::getuid().as_raw() }), None)?;
     fs::set_permissions(&sockets, Permissions::from_mode(0o777))?;
     let started = folder.start().await;
     fs::remove_dir(&sockets)?;
@@ -480,10 +382,7 @@ async fn helper_process() -> Result<()> {
     let Some(directory) = std::env::var_os(HELPER) else {
         return Ok(());
     };
-    let options = Options {
-        directory: directory.into(),
-        ..Options::default()
-    };
+    let options = Options { directory: directory.into(), ..Options::default() };
     let cluster = match Cluster::start(&options).await {
         Ok(cluster) => cluster,
         Err(error) => return say(&format!("failed {error}")),
@@ -520,26 +419,15 @@ impl Helper {
             None => std::env::current_exe()?,
         };
         let mut command = Command::new(executable);
-        command
-            .args(["helper_process", "--exact", "--nocapture"])
-            .env(HELPER, directory)
-            .current_dir("/");
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null());
+        command.args(["helper_process", "--exact", "--nocapture"]).env(HELPER, directory).current_dir("/");
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         if let Some(uid) = uid {
             command.uid(uid).gid(uid);
         }
         let mut child = command.spawn()?;
         let input = child.stdin.take().context("no stdin")?;
         let output = BufReader::new(child.stdout.take().context("no stdout")?);
-        Ok(Self {
-            child,
-            input,
-            output,
-            _binary: binary,
-        })
+        Ok(Self { child, input, output, _binary: binary })
     }
 
     fn ready(&mut self) -> Result<String> {
@@ -597,17 +485,11 @@ impl Folder {
         let temporary = tempfile::tempdir_in("/tmp")?;
         fs::set_permissions(temporary.path(), Permissions::from_mode(0o755))?;
         let directory = temporary.path().canonicalize()?.join(".stepwell");
-        Ok(Self {
-            temporary: Some(temporary),
-            directory,
-        })
+        Ok(Self { temporary: Some(temporary), directory })
     }
 
     fn at(directory: &Path) -> Self {
-        Self {
-            temporary: None,
-            directory: directory.to_path_buf(),
-        }
+        Self { temporary: None, directory: directory.to_path_buf() }
     }
 
     fn path(&self) -> &Path {
@@ -623,10 +505,7 @@ impl Folder {
     }
 
     fn options(&self) -> Options {
-        Options {
-            directory: self.directory(),
-            ..Options::default()
-        }
+        Options { directory: self.directory(), ..Options::default() }
     }
 
     async fn start(&self) -> Result<Cluster, EmbeddedError> {
@@ -679,8 +558,7 @@ fn server_pid(data: &Path) -> Result<Pid> {
 
 fn exists(pid: Pid) -> bool {
     // A zombie waits for the system's first process; it is dead all the same.
-    let stat =
-        fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
+    let stat = fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).unwrap_or_default();
     !stat.contains(") Z ") && test_kill_process(pid).is_ok()
 }
 
