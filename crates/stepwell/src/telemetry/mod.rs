@@ -4,6 +4,8 @@ mod mask;
 
 pub use mask::mask_url;
 
+use std::io::IsTerminal;
+
 use tracing_subscriber::EnvFilter;
 
 /// Sends this process's log lines to standard error, unless the program has a subscriber already.
@@ -12,6 +14,10 @@ pub fn init(level: &str) {
     let filter =
         EnvFilter::try_new(format!("warn,sqlx=error,stepwell={level}")).unwrap_or_else(|_| EnvFilter::new("warn"));
     // A second orchestrator in the process, or an application with its own subscriber: nothing to do.
-    let _already_set =
-        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).try_init();
+    let _already_set = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(std::io::stderr().is_terminal())
+        .try_init();
 }
