@@ -7,8 +7,8 @@ require "set"
 require_relative "stepwell/version"
 require_relative "stepwell/errors"
 
-# Durable workflows on the PostgreSQL you already run: define a workflow as a DAG of steps, submit tasks, and let workers
-# execute them.
+# Durable workflows on the PostgreSQL you already run: define a workflow as a DAG of steps, submit tasks, and let
+# workers execute them.
 module Stepwell
 end
 

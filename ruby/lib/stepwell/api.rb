@@ -21,12 +21,14 @@ module Stepwell
     # @param version [String] any text of up to 64 characters; other content needs another version
     # @param description [String, nil] for people
     # @param input_schema [Hash, nil] JSON schema that a task's context must match
-    # @param priority [Symbol, String, Integer, nil] of tasks that ask for none: :low, :normal, :high, :urgent, -10..10
+    # @param priority [Symbol, String, Integer, nil] of tasks that ask for none: :low, :normal, :high, :urgent,
+    #   -10..10
     # @param timeout [Numeric, nil] seconds from submit after which a task is overdue
     # @yield the steps; see {WorkflowBuilder#step}
     # @return [void]
     # @raise [ValidationError] naming each field and step that is wrong
-    def workflow(full_name, version: "1.0.0", description: nil, input_schema: nil, priority: nil, timeout: nil, &block)
+    def workflow(full_name, version: "1.0.0", description: nil, input_schema: nil, priority: nil, timeout: nil,
+                 &block)
       raise ValidationError, "workflow #{full_name}: give a block with its steps" unless block
 
       builder = WorkflowBuilder.new(full_name.to_s)
@@ -48,7 +50,7 @@ module Stepwell
     def load_workflows(directory)
       raise ConfigurationError, "there is no directory #{directory}" unless File.directory?(directory)
 
-      Dir[File.join(directory, "*.{yml,yaml}")].sort.each { |file| load_workflow(file) }
+      Dir[File.join(directory, "*.{yml,yaml}")].each { |file| load_workflow(file) }
     end
 
     # Submits a task.

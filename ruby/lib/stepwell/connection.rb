@@ -35,30 +35,43 @@ module Stepwell
     # @return [Array<Task>]
     def submit_all(requests)
       register(Stepwell.registry.definitions)
-      ids = @client.submit(JSON.generate(requests.each_with_index.map { |request, index| check(request, index, requests.size) }))
-      ids.map { |id| Task.new(self, id) }
-    rescue JSON::GeneratorError, EncodingError => e
+      inputs = requests.each_with_index.map do |request, index|
+        RequestInput.from(request, requests.size == 1 ? "the request" : "request #{index}")
+      end
+      @client.submit(JSON.generate(inputs)).map { |id| Task.new(self, id) }
+    rescue JSON::GeneratorError, JSON::NestingError, EncodingError => e
       raise ValidationError, "the request is not JSON: #{Failure.text(e.message)}"
     end
+  end
 
+  # A request of {Stepwell.submit_all} as the core takes it.
+  # @api private
+  module RequestInput
     KEYS = %i[workflow version context priority idempotency_key correlation_id tags].freeze
-    private_constant :KEYS
 
-    private
+    module_function
 
-    def check(request, index, size)
+    # @param request [Hash]
+    # @param where [String] for messages
+    # @return [Hash]
+    # @raise [ValidationError]
+    def from(request, where)
       request = request.transform_keys(&:to_sym)
-      where = size == 1 ? "the request" : "request #{index}"
       unknown = request.keys - KEYS
-      raise ValidationError, "#{where}: unknown #{unknown.join(", ")}; allowed are #{KEYS.join(", ")}" unless unknown.empty?
+      unless unknown.empty?
+        raise ValidationError, "#{where}: unknown #{unknown.join(", ")}; allowed are #{KEYS.join(", ")}"
+      end
 
-      context = request.fetch(:context, {})
+      text = %i[version priority idempotency_key correlation_id].to_h { |key| [key, request[key]&.to_s] }
+      { workflow: request[:workflow].to_s, context: context(request.fetch(:context, {}), where),
+        tags: Array(request[:tags]).map(&:to_s), **text }
+    end
+
+    def context(context, where)
       raise ValidationError, "#{where}: context must be a Hash, not a #{context.class}" unless context.is_a?(Hash)
 
       JsonValue.check(context, nil)
-      { workflow: request[:workflow].to_s, version: request[:version]&.to_s, context: context,
-        priority: request[:priority]&.to_s, idempotency_key: request[:idempotency_key]&.to_s,
-        correlation_id: request[:correlation_id]&.to_s, tags: Array(request[:tags]).map(&:to_s) }
+      context
     rescue JsonValue::Refused => e
       raise ValidationError, "#{where}: context #{e.message}"
     end

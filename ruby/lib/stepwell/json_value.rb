@@ -32,7 +32,8 @@ module Stepwell
       when Array
         value.each_with_index { |item, index| check(item, [path, index]) }
       else
-        raise Refused, "is not JSON: a #{value.class}#{place(path)} (give a String, Numeric, Array, Hash, true, false or nil)"
+        raise Refused, "is not JSON: a #{value.class}#{place(path)} " \
+                       "(give a String, Integer, Float, Array, Hash, true, false or nil)"
       end
     end
 

@@ -3,8 +3,8 @@
 module Stepwell
   # An orchestrator that runs inside this process, on threads of its own outside Ruby's lock.
   class Orchestrator
-    # Starts an orchestrator: on the given or configured database, else on a private PostgreSQL in the working directory,
-    # which is started, or shared when another process has started it.
+    # Starts an orchestrator: on the given or configured database, else on a private PostgreSQL in the working
+    # directory, which is started, or shared when another process has started it.
     # @param database_url [String, nil] "postgres://…"; nil means the configured one, DATABASE_URL, or the private one
     # @yieldparam orchestrator [Orchestrator] with a block the orchestrator is stopped at its end
     # @return [Orchestrator, Object] the orchestrator, or what the block returned
@@ -38,8 +38,8 @@ module Stepwell
       raise
     end
 
-    # Stops the loops after the transactions under way, and the private PostgreSQL when nobody else uses it. Stop workers
-    # first. A second call does nothing.
+    # Stops the loops after the transactions under way, and the private PostgreSQL when nobody else uses it. Stop
+    # workers first. A second call does nothing.
     # @return [void]
     def stop
       Stepwell.running.delete(self)

@@ -22,8 +22,8 @@ module Stepwell
       @mutex.synchronize do
         known = @workflows[key]
         if known && known[:digest] != content["digest"]
-          raise ValidationError, "workflow #{key[0]}/#{key[1]} version #{key[2]} is already defined with different content; " \
-                                 "give the changed workflow a new version"
+          raise ValidationError, "workflow #{key[0]}/#{key[1]} version #{key[2]} is already defined with different " \
+                                 "content; give the changed workflow a new version"
         end
         @workflows = @workflows.merge(key => { definition: definition, digest: content["digest"] })
         @handlers = @handlers.merge(handlers)
