@@ -23,7 +23,9 @@ pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
         Core::UnknownTask { .. } | Core::InvalidTransition { .. } => "ValidationError",
         Core::WaitTimeout { .. } => "WaitTimeout",
         Core::Database { .. } | Core::ConnectTimeout { .. } | Core::SchemaTooNew { .. } => "DatabaseError",
-        Core::SchemaTooOld { .. } | Core::Migration { .. } | Core::Pgmq { .. } => "DatabaseError",
+        Core::SchemaTooOld { .. } | Core::SchemaDiffers { .. } | Core::Migration { .. } | Core::Pgmq { .. } => {
+            "DatabaseError"
+        }
         _ => "Error",
     };
     error(ruby, name, failure.to_string())

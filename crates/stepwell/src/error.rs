@@ -125,6 +125,12 @@ pub enum Error {
         /// Newest migration in this program.
         known: i64,
     },
+    /// A migration that the database has is not the one of this program: builds before the first release edit them.
+    #[error("the schema in the database was made by another build of this program (migration {version} differs): use a new database, or, for an embedded one that holds nothing of worth, remove its folder")]
+    SchemaDiffers {
+        /// The migration.
+        version: i64,
+    },
     /// A migration failed.
     #[error("the migration failed: {source}")]
     Migration {

@@ -41,8 +41,8 @@ module Stepwell
       raise ValidationError, "workflow #{full_name} #{e.message}"
     end
 
-    # Defines the workflows of the YAML files in a directory, one a file. A step's handler is the name of a class that is
-    # loaded already.
+    # Defines the workflows of the YAML files in a directory, one a file. A step's handler is the name of a class that
+    # is loaded already.
     # @param directory [String] where *.yml and *.yaml files are
     # @return [Array<String>] the files
     # @raise [ValidationError] naming the file and each field and step that is wrong
@@ -126,6 +126,14 @@ module Stepwell
 
       raise ConfigurationError, "no database: set DATABASE_URL, or Stepwell.configure { |c| c.database_url = … }, " \
                                 "or start Stepwell::Orchestrator.embedded in this process"
+    end
+
+    # Ends this process's links to databases that submits have made; the next one makes its own. Orchestrators and
+    # workers keep theirs.
+    # @return [void]
+    def disconnect
+      connections = @mutex.synchronize { @connections.tap { @connections = {} } }
+      connections.each { |(pid, _url), connection| connection.database.close if pid == Process.pid }
     end
 
     # Stops what still runs, workers first. Called at the end of the process.

@@ -15,15 +15,26 @@ module Stepwell
 
     # @api private
     # @param database_url [String, nil] overrides the one of this configuration
-    # @return [Native::Config] the effective settings
+    # @return [Native::Config] the effective settings, read again only when something they come from has changed
     # @raise [ConfigurationError]
     def load(database_url: nil)
-      url = database_url || self.database_url
-      overrides = {}
-      overrides[:database] = { url: url } if url
-      overrides[:embedded] = { directory: embedded_directory.to_s } if embedded_directory
-      overrides[:worker] = { lease: "#{(lease * 1000).round}ms" } if lease
-      Native::Config.load(environment&.to_s, JSON.generate(overrides))
+      settings = overrides(database_url || self.database_url)
+      key = [settings, environment, ENV.select { |name, _| name.match?(VARIABLES) }]
+      return @loaded if @key == key
+
+      @loaded = Native::Config.load(environment&.to_s, JSON.generate(settings))
+      @key = key
+      @loaded
+    end
+
+    VARIABLES = /\A(STEPWELL_|DATABASE_URL\z|RAILS_ENV\z|RACK_ENV\z)/.freeze
+    private_constant :VARIABLES
+
+    private
+
+    def overrides(url)
+      { database: url && { url: url }, embedded: embedded_directory && { directory: embedded_directory.to_s },
+        worker: lease && { lease: "#{(lease * 1000).round}ms" } }.compact
     end
   end
 end

@@ -38,8 +38,8 @@ module Stepwell
       inputs = requests.each_with_index.map do |request, index|
         RequestInput.from(request, requests.size == 1 ? "the request" : "request #{index}")
       end
-      @client.submit(JSON.generate(inputs)).map { |id| Task.new(self, id) }
-    rescue JSON::GeneratorError, JSON::NestingError, EncodingError => e
+      @client.submit(JsonValue.write(inputs)).map { |id| Task.new(self, id) }
+    rescue JSON::GeneratorError, EncodingError => e
       raise ValidationError, "the request is not JSON: #{Failure.text(e.message)}"
     end
   end
@@ -70,7 +70,7 @@ module Stepwell
     def context(context, where)
       raise ValidationError, "#{where}: context must be a Hash, not a #{context.class}" unless context.is_a?(Hash)
 
-      JsonValue.check(context, nil)
+      JsonValue.check(context)
       context
     rescue JsonValue::Refused => e
       raise ValidationError, "#{where}: context #{e.message}"

@@ -14,10 +14,10 @@ module Stepwell
     # @return [String] JSON text
     def generate(error, metadata)
       details = attached(error)
-      JSON.generate({ kind: kind(error), class: class_name(error), code: details[:code], message: message(error),
-                      backtrace: Array(error.backtrace).first(50).map { |line| text(line) },
-                      context: storable(details[:context]), retry_after: details[:retry_after],
-                      metadata: metadata.empty? ? nil : storable(metadata) }.compact)
+      JsonValue.write({ kind: kind(error), class: class_name(error), code: details[:code], message: message(error),
+                        backtrace: Array(error.backtrace).first(50).map { |line| text(line) },
+                        context: storable(details[:context]), retry_after: details[:retry_after],
+                        metadata: metadata.empty? ? nil : storable(metadata) }.compact)
     end
 
     # @param refused [JsonValue::Refused]
@@ -52,7 +52,8 @@ module Stepwell
 
       details[:context] = error.context
       delay = error.is_a?(RetryableError) ? error.retry_after : nil
-      details[:retry_after] = Float(delay, exception: false) if delay
+      delay &&= Float(delay, exception: false)
+      details[:retry_after] = delay if delay&.finite?
       details
     rescue StandardError
       details
@@ -61,7 +62,7 @@ module Stepwell
     # An exception's message can be anything, also an exception.
     def message(error)
       text(error.message)
-    rescue StandardError => e
+    rescue Exception => e # rubocop:disable Lint/RescueException -- a SystemStackError, a NotImplementedError
       "the message of the #{error.class} is not available (#{e.class})"
     end
 
@@ -76,9 +77,8 @@ module Stepwell
 
     # What cannot be stored is described instead: it must not hide the error it came with.
     def storable(value)
-      JsonValue.check(value, nil)
-      JSON.generate(value) && value
-    rescue JsonValue::Refused, JSON::GeneratorError, JSON::NestingError, EncodingError, SystemStackError => e
+      JsonValue.generate(value) && value
+    rescue JsonValue::Refused => e
       { "unstorable" => text(e.message) }
     end
   end

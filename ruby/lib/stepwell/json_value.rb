@@ -7,30 +7,45 @@ module Stepwell
     # The value is not JSON.
     class Refused < Error; end
 
+    # How deep arrays and hashes may stand in each other.
+    DEEPEST = 100
+    # The same when reading: what came by plain SQL may be deeper, and some reads wrap a value into others.
+    DEEPEST_READ = 1_000
+
     module_function
 
     # @param value [Object]
     # @return [String] JSON text
     # @raise [Refused] naming the place and what stands there
     def generate(value)
-      check(value, nil)
-      JSON.generate(value)
-    rescue JSON::GeneratorError, JSON::NestingError, EncodingError => e
+      check(value)
+      write(value)
+    rescue JSON::GeneratorError, EncodingError => e
       raise Refused, "is not JSON: #{e.message.dup.force_encoding(Encoding::UTF_8).scrub}"
-    rescue SystemStackError
-      raise Refused, "is not JSON: it is nested too deeply, or contains itself"
+    end
+
+    # @return [String] JSON text of what has been checked
+    def write(value)
+      JSON.generate(value, max_nesting: 0)
+    end
+
+    # @return [Object] what the JSON text says
+    def parse(text)
+      JSON.parse(text, max_nesting: DEEPEST_READ)
     end
 
     # @raise [Refused]
-    def check(value, path)
+    def check(value, path = nil, depth = 0)
+      raise Refused, "is not JSON: it is nested more than #{DEEPEST} deep, or contains itself" if depth > DEEPEST
+
       case value
       when nil, true, false, Integer, String, Symbol then nil
       when Float
         raise Refused, "is not JSON: #{value}#{place(path)}" unless value.finite?
       when Hash
-        value.each { |key, item| check_key(key, path) && check(item, [path, key]) }
+        value.each { |key, item| check_key(key, path) && check(item, [path, key], depth + 1) }
       when Array
-        value.each_with_index { |item, index| check(item, [path, index]) }
+        value.each_with_index { |item, index| check(item, [path, index], depth + 1) }
       else
         raise Refused, "is not JSON: a #{value.class}#{place(path)} " \
                        "(give a String, Integer, Float, Array, Hash, true, false or nil)"

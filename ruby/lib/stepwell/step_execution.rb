@@ -16,7 +16,7 @@ module Stepwell
 
     # @return [Hash] the task's context; keys are Strings. Integers are exact at any size, other numbers Floats.
     def context
-      @context ||= JSON.parse(@native.context_json)
+      @context ||= JsonValue.parse(@native.context_json)
     end
 
     # @return [Hash{String => Object}] results of the steps that this one depends on, by step name
@@ -92,7 +92,7 @@ module Stepwell
     private
 
     def parse(json)
-      json ? JSON.parse(json) : {}
+      json ? JsonValue.parse(json) : {}
     end
 
     # Marks each line.

@@ -31,7 +31,7 @@ module Stepwell
     # @raise [ValidationError] when there is no such task
     def refresh
       @steps = nil
-      @row = JSON.parse(@connection.client.task(id))
+      @row = JsonValue.parse(@connection.client.task(id))
       self
     end
 
@@ -97,7 +97,7 @@ module Stepwell
 
     # @return [Array<Step>] in topological order; empty until an orchestrator has taken the task up
     def steps
-      @steps ||= JSON.parse(@connection.client.steps(id)).map { |step| Step.from_row(step) }
+      @steps ||= JsonValue.parse(@connection.client.steps(id)).map { |step| Step.from_row(step) }
     end
 
     # @param name [String, Symbol] of a step

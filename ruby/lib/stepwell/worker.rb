@@ -108,9 +108,10 @@ module Stepwell
         execute(native, step)
         step = nil
       end
+      ended = true
     ensure
-      if step # a handler killed its own thread
-        native.fail(step, Failure.killed)
+      unless ended # somebody killed the thread: another takes its place
+        native.fail(step, Failure.killed) if step
         start_thread unless @stopping
       end
     end

@@ -35,6 +35,7 @@ impl Store {
         match outcome {
             Ok(()) => Ok(()),
             Err(MigrateError::VersionMissing(found)) => Err(Error::SchemaTooNew { found, known: newest_known() }),
+            Err(MigrateError::VersionMismatch(version)) => Err(Error::SchemaDiffers { version }),
             Err(source) => Err(Error::Migration { source }),
         }
     }

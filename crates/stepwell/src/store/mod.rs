@@ -41,6 +41,9 @@ impl Store {
     /// Ends all connections; calls under way finish first.
     pub async fn close(&self) {
         self.pool.close().await;
+        // sqlx ends what is idle before each wait for what is in use, and not after the last: a connection that comes
+        // back then would stay open until the pool is dropped.
+        self.pool.close().await;
     }
 
     fn failed(&self, error: sqlx::Error) -> Error {

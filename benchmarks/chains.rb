@@ -1,0 +1,86 @@
+# frozen_string_literal: true
+
+# First figures: four-step chains through one Ruby process, with the orchestrator in it.
+#   ruby -Iruby/lib benchmarks/chains.rb [--tasks N] [--concurrency N] [--samples N] [--idle SECONDS]
+# A private PostgreSQL in a temporary folder, with durable settings; DATABASE_URL takes another database instead.
+
+require "optparse"
+require "stepwell"
+require "tmpdir"
+
+options = { tasks: 10_000, concurrency: 10, samples: 300, idle: 10 }
+OptionParser.new do |parser|
+  options.each_key { |name| parser.on("--#{name} N", Integer) }
+end.parse!(into: options)
+
+# Does nothing, as fast as a handler can.
+class NoOp < Stepwell::StepHandler
+  def call(_step)
+    1
+  end
+end
+
+Stepwell.workflow "bench/chain" do
+  step :first, NoOp
+  step :second, NoOp, depends_on: :first
+  step :third, NoOp, depends_on: :second
+  step :fourth, NoOp, depends_on: :third
+end
+
+def now
+  Process.clock_gettime(Process::CLOCK_MONOTONIC)
+end
+
+def elapsed
+  start = now
+  yield
+  now - start
+end
+
+# Seconds of CPU of this process and of the PostgreSQL processes that serve it.
+def cpu_seconds
+  ticks = Dir["/proc/[0-9]*/stat"].sum do |path|
+    name, rest = File.read(path).match(/\((.*)\) (.*)/).captures
+    name == "postgres" ? rest.split[11..12].sum(&:to_i) : 0
+  rescue SystemCallError
+    0
+  end
+  Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) + (ticks / 100.0)
+end
+
+def percentile(sorted, share)
+  sorted[(sorted.size * share).ceil - 1]
+end
+
+Dir.mktmpdir("stepwell-bench") do |folder|
+  File.chmod(0o755, folder) # as root the private PostgreSQL runs as another user
+  Stepwell.configure do |config|
+    config.environment = "production"
+    config.embedded_directory = folder
+  end
+  Stepwell::Orchestrator.embedded do |_orchestrator|
+    worker = Stepwell::Worker.new(namespaces: "bench", concurrency: options[:concurrency]).start
+    Stepwell.submit("bench/chain").wait(timeout: 10)
+
+    latencies = Array.new(options[:samples]) { elapsed { Stepwell.submit("bench/chain").wait(timeout: 10) } }.sort
+    printf("chain of 4, idle system: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms (%d samples)\n",
+           *[0.5, 0.95, 0.99].map { |share| percentile(latencies, share) * 1000 }, latencies.size)
+
+    3.times do
+      tasks = nil
+      seconds = elapsed do
+        tasks = Stepwell.submit_all(Array.new(options[:tasks]) { { workflow: "bench/chain", context: {} } })
+        tasks.first.connection.client.wait(tasks.map(&:id), 600.0)
+      end
+      abort "not all are complete" unless tasks.last(100).all? { |task| task.refresh.state == :complete }
+      printf("chains of 4: %d steps/s (%d tasks, submit to last finish, concurrency %d)\n",
+             options[:tasks] * 4 / seconds, options[:tasks], options[:concurrency])
+    end
+
+    before = cpu_seconds
+    seconds = elapsed { sleep options[:idle] }
+    printf("idle: %.2f %% of a core (this process and PostgreSQL, over %.0f s)\n",
+           (cpu_seconds - before) / seconds * 100, seconds)
+    worker.stop
+  end
+end
