@@ -37,6 +37,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("submit", method!(submit, 1))?;
     class.define_method("wait", method!(wait, 2))?;
     class.define_method("task", method!(task, 1))?;
+    class.define_method("tasks", method!(tasks, 1))?;
     class.define_method("steps", method!(steps, 1))?;
     class.define_method("cancel", method!(cancel, 3))?;
     class.define_method("retry", method!(retry, 3))?;
@@ -109,6 +110,16 @@ fn task(ruby: &Ruby, client: &NativeClient, task_id: String) -> Result<String, E
     entry(ruby, || {
         let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
         json(ruby, &block_on(ruby, async move { client.task(task_id).await })?)
+    })
+}
+
+/// JSON texts, in the order of the ids.
+fn tasks(ruby: &Ruby, client: &NativeClient, task_ids: Vec<String>) -> Result<Vec<String>, Error> {
+    entry(ruby, || {
+        let task_ids = task_ids.iter().map(|text| id(ruby, text)).collect::<Result<Vec<_>, _>>()?;
+        let client = client.0.get(ruby)?.clone();
+        let tasks = block_on(ruby, async move { client.tasks(&task_ids).await })?;
+        tasks.iter().map(|task| json(ruby, task)).collect()
     })
 }
 

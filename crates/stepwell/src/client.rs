@@ -185,6 +185,26 @@ impl Client {
         self.persist(|| self.database.store().find_task(task_id)).await
     }
 
+    /// These tasks as they are now, in this order.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`] for the first that does not exist.
+    pub async fn tasks(&self, task_ids: &[Uuid]) -> Result<Vec<TaskRow>> {
+        let mut found = HashMap::new();
+        for ids in task_ids.chunks(SUBMIT_BATCH) {
+            let tasks = self.persist(|| self.database.store().find_tasks(ids)).await?;
+            found.extend(tasks.into_iter().map(|task| (task.task_id, task)));
+        }
+        let mut tasks = Vec::with_capacity(task_ids.len());
+        for task_id in task_ids {
+            tasks.push(match found.get(task_id) {
+                Some(task) => task.clone(),
+                None => self.task(*task_id).await?, // still in the queue, or among the dead letters
+            });
+        }
+        Ok(tasks)
+    }
+
     /// The steps of a task as they are now, in topological order.
     pub async fn steps(&self, task_id: Uuid) -> Result<Vec<StepRow>> {
         self.persist(|| self.database.store().find_steps(task_id)).await

@@ -97,7 +97,8 @@ module Stepwell
       else
         client.wait(ids, timeout&.to_f)
       end
-      tasks.each(&:refresh)
+      tasks.zip(client.tasks(ids)) { |task, row| task.adopt(row) }
+      tasks
     end
 
     # @yieldparam configuration [Configuration]

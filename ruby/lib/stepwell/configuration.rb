@@ -27,7 +27,7 @@ module Stepwell
       @loaded
     end
 
-    VARIABLES = /\A(STEPWELL_|DATABASE_URL\z|RAILS_ENV\z|RACK_ENV\z)/.freeze
+    VARIABLES = /\A(STEPWELL_|DATABASE_URL\z|RAILS_ENV\z|RACK_ENV\z)/
     private_constant :VARIABLES
 
     private

@@ -30,8 +30,15 @@ module Stepwell
     # @return [Task] self
     # @raise [ValidationError] when there is no such task
     def refresh
+      adopt(@connection.client.task(id))
+    end
+
+    # @api private
+    # @param row [String] JSON text of the task as it is now
+    # @return [Task] self
+    def adopt(row)
       @steps = nil
-      @row = JsonValue.parse(@connection.client.task(id))
+      @row = JsonValue.parse(row)
       self
     end
 

@@ -146,10 +146,11 @@ impl Store {
             .or_fail(self)
     }
 
-    /// Extends all claims of a worker by `lease` from now. Returns the claims that still exist.
-    pub async fn heartbeat(&self, worker_id: &str, lease: Duration) -> Result<Vec<i64>> {
-        sqlx::query_scalar("select stepwell.heartbeat($1, $2)")
+    /// Extends claims of a worker by `lease` from now. Returns those that still exist.
+    pub async fn heartbeat(&self, worker_id: &str, claims: &[i64], lease: Duration) -> Result<Vec<i64>> {
+        sqlx::query_scalar("select stepwell.heartbeat($1, $2, $3)")
             .bind(worker_id)
+            .bind(claims)
             .bind(interval(lease))
             .fetch_all(&self.pool)
             .await

@@ -9,6 +9,7 @@ mod tasks;
 mod workflows;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use sqlx::PgPool;
 
@@ -41,9 +42,14 @@ impl Store {
     /// Ends all connections; calls under way finish first.
     pub async fn close(&self) {
         self.pool.close().await;
-        // sqlx ends what is idle before each wait for what is in use, and not after the last: a connection that comes
-        // back then would stay open until the pool is dropped.
-        self.pool.close().await;
+        // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
+        let late = async {
+            while self.pool.size() > 0 {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+                self.pool.close().await;
+            }
+        };
+        let _bounded = tokio::time::timeout(Duration::from_secs(5), late).await;
     }
 
     fn failed(&self, error: sqlx::Error) -> Error {

@@ -97,24 +97,28 @@ impl Store {
             .or_fail(self)
     }
 
-    /// A task, wherever it is: still in the queue, in its table, or among the dead letters. One snapshot.
-    ///
-    /// # Errors
-    /// [`Error::UnknownTask`].
-    pub async fn find_task(&self, task_id: Uuid) -> Result<TaskRow> {
-        let in_table = sqlx::query_as(
+    /// Those of these tasks that have a row, in no order.
+    pub async fn find_tasks(&self, task_ids: &[Uuid]) -> Result<Vec<TaskRow>> {
+        sqlx::query_as(
             "select t.task_id, t.state::text, w.namespace || '/' || w.name as workflow, w.version, t.priority,
                     t.context::text, t.error, t.idempotency_key, t.correlation_id, t.tags,
                     (extract(epoch from t.created_at) * 1e6)::bigint as created_at,
                     (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
                from stepwell.tasks t join stepwell.workflows w using (workflow_id)
-              where t.task_id = $1",
+              where t.task_id = any ($1)",
         )
-        .bind(task_id)
-        .fetch_optional(&self.pool)
+        .bind(task_ids)
+        .fetch_all(&self.pool)
         .await
-        .or_fail(self)?;
-        if let Some(task) = in_table {
+        .or_fail(self)
+    }
+
+    /// A task, wherever it is: still in the queue, in its table, or among the dead letters. One snapshot.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`].
+    pub async fn find_task(&self, task_id: Uuid) -> Result<TaskRow> {
+        if let Some(task) = self.find_tasks(&[task_id]).await?.pop() {
             return Ok(task);
         }
         // The slow look: queues have no index on what is in a message. Between the two looks the task may have got its

@@ -1,4 +1,4 @@
-//! Extends the leases of all claims of this worker in one statement, three times a lease. On a thread of tokio, so a
+//! Extends the leases of all claims that this worker knows of in one statement, three times a lease. On a thread of tokio, so a
 //! handler that holds Ruby's lock for a minute keeps its lease.
 
 use std::sync::Arc;
@@ -20,8 +20,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
             return;
         }
         pause = interval;
-        if shared.reports.holds_claims() {
-            match shared.database.store().heartbeat(&shared.worker_id, shared.settings.lease).await {
+        let claims = shared.reports.open_claims();
+        if !claims.is_empty() {
+            match shared.database.store().heartbeat(&shared.worker_id, &claims, shared.settings.lease).await {
                 Ok(_) => backoff.succeeded(),
                 Err(error) => pause = backoff.failed(&error).min(interval),
             }

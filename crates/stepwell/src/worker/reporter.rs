@@ -56,9 +56,9 @@ impl Reports {
         }
     }
 
-    /// Whether there is a claim to keep.
-    pub(super) fn holds_claims(&self) -> bool {
-        !lock(&self.open).is_empty()
+    /// The claims to keep.
+    pub(super) fn open_claims(&self) -> Vec<i64> {
+        lock(&self.open).keys().copied().collect()
     }
 
     pub(super) fn lost_leases(&self) -> u64 {
