@@ -37,11 +37,12 @@ def elapsed
   now - start
 end
 
-# Seconds of CPU of this process and of the PostgreSQL processes that serve it.
-def cpu_seconds
+# Seconds of CPU of this process and of the private PostgreSQL (postmaster and its children).
+def cpu_seconds(folder)
+  postmaster = Dir[File.join(folder, "data/postmaster.pid")].map { |path| File.read(path).to_i }.first
   ticks = Dir["/proc/[0-9]*/stat"].sum do |path|
-    name, rest = File.read(path).match(/\((.*)\) (.*)/).captures
-    name == "postgres" ? rest.split[11..12].sum(&:to_i) : 0
+    rest = File.read(path)[/.*\) (.*)/m, 1].split
+    File.basename(File.dirname(path)).to_i == postmaster || rest[1].to_i == postmaster ? rest[11..12].sum(&:to_i) : 0
   rescue SystemCallError
     0
   end
@@ -77,10 +78,10 @@ Dir.mktmpdir("stepwell-bench") do |folder|
              options[:tasks] * 4 / seconds, options[:tasks], options[:concurrency])
     end
 
-    before = cpu_seconds
+    before = cpu_seconds(folder)
     seconds = elapsed { sleep options[:idle] }
     printf("idle: %.2f %% of a core (this process and PostgreSQL, over %.0f s)\n",
-           (cpu_seconds - before) / seconds * 100, seconds)
+           (cpu_seconds(folder) - before) / seconds * 100, seconds)
     worker.stop
   end
 end

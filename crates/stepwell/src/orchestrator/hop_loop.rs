@@ -20,6 +20,9 @@ pub(super) trait Hop: Send + Sync {
 
     /// Handles up to `batch` messages. Returns how many there were.
     fn run(&self, batch: u32) -> impl std::future::Future<Output = Result<u32>> + Send;
+
+    /// Whether there is anything to do: a cheap look, for when nothing has woken the loop.
+    fn look(&self) -> impl std::future::Future<Output = Result<bool>> + Send;
 }
 
 pub(super) async fn run<H: Hop>(
@@ -38,8 +41,7 @@ pub(super) async fn run<H: Hop>(
             Ok(0) => {
                 backoff.succeeded();
                 batch = largest;
-                let woken = tokio::time::timeout(polling_interval, wakeups.changed());
-                shutdown.run_until_cancelled(woken).await;
+                shutdown.run_until_cancelled(wait_for_work(&hop, polling_interval, &mut wakeups)).await;
             }
             Ok(_) => {
                 backoff.succeeded();
@@ -57,6 +59,15 @@ pub(super) async fn run<H: Hop>(
                     Err(error) => pause(backoff.failed(&error), &shutdown).await,
                 }
             }
+        }
+    }
+}
+
+/// Until something wakes the loop, or a look finds work. A look that fails is left to the hop, which handles it.
+async fn wait_for_work<H: Hop>(hop: &H, polling_interval: Duration, wakeups: &mut Wakeups) {
+    while tokio::time::timeout(polling_interval, wakeups.changed()).await.is_err() {
+        if hop.look().await.unwrap_or(true) {
+            return;
         }
     }
 }

@@ -41,6 +41,11 @@ impl Hop for Requests {
         let admitted = if outcome.unvalidated > 0 { self.admit(batch).await? } else { 0 };
         Ok(outcome.popped.unsigned_abs().max(admitted))
     }
+
+    async fn look(&self) -> Result<bool> {
+        let store = self.database.store();
+        Ok(store.has_messages(Self::QUEUE).await? || store.has_unvalidated_tasks().await?)
+    }
 }
 
 impl Requests {

@@ -32,4 +32,8 @@ impl Hop for Results {
         self.database.signals().publish_finished(&outcome.finished);
         Ok(outcome.popped.unsigned_abs())
     }
+
+    async fn look(&self) -> Result<bool> {
+        self.database.store().has_messages(Self::QUEUE).await
+    }
 }

@@ -28,6 +28,21 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
 
 /// One round. Returns whether there is more than fitted into the batches.
 async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool> {
+    let (expired, due) = database.store().has_upkeep().await?;
+    let mut popped = Vec::new();
+    if expired {
+        popped.push(recover(database, totals, batch).await?);
+    }
+    if due {
+        let woken = database.store().wake_due_steps(batch).await?;
+        database.signals().publish_steps(&woken.namespaces);
+        popped.push(woken.popped);
+    }
+    totals.cycle();
+    Ok(popped.iter().any(|popped| popped.unsigned_abs() == batch))
+}
+
+async fn recover(database: &Database, totals: &Totals, batch: u32) -> Result<i32> {
     let recovered = database.store().recover_claims(batch).await?;
     totals.recovered(&recovered);
     if recovered.popped > 0 {
@@ -40,9 +55,5 @@ async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool>
     }
     database.signals().publish_steps(&recovered.namespaces);
     database.signals().publish_finished(&recovered.finished);
-
-    let woken = database.store().wake_due_steps(batch).await?;
-    database.signals().publish_steps(&woken.namespaces);
-    totals.cycle();
-    Ok([recovered.popped, woken.popped].iter().any(|popped| popped.unsigned_abs() == batch))
+    Ok(recovered.popped)
 }

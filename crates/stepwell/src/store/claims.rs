@@ -67,6 +67,13 @@ impl Columns {
 }
 
 impl Store {
+    /// Makes sure that a namespace has its queue.
+    pub(crate) async fn create_queue(&self, namespace: &str) -> Result<()> {
+        let create = sqlx::query("select stepwell.create_queue($1)").bind(format!("{namespace}_queue"));
+        create.execute(&self.pool).await.or_fail(self)?;
+        Ok(())
+    }
+
     /// Claims up to `batch` steps of a namespace for `lease`.
     pub async fn claim_steps(
         &self,

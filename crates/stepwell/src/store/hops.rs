@@ -104,6 +104,35 @@ impl Store {
         self.hop("select * from stepwell.recover_claims($1)", batch).await
     }
 
+    /// Whether a message stands in `queue`, at a fraction of what a hop costs: what an idle loop asks now and then.
+    pub(crate) async fn has_messages(&self, queue: &str) -> Result<bool> {
+        // Queue names are checked when they are made: a-z, 0-9 and _. By the index, which skips what is deleted.
+        sqlx::query_scalar(&format!("select (select msg_id from pgmq.q_{queue} order by msg_id limit 1) is not null"))
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
+    /// Whether a claim has expired, and whether a timer is due.
+    pub(crate) async fn has_upkeep(&self) -> Result<(bool, bool)> {
+        sqlx::query_as(
+            "select exists (select from stepwell.claims c where c.expires_at <= n.now),
+                    exists (select from stepwell.step_timers t where t.due_at <= n.now)
+               from (select stepwell.now() as now offset 0) n",
+        )
+        .fetch_one(&self.pool)
+        .await
+        .or_fail(self)
+    }
+
+    /// Whether a task waits for its context to be checked.
+    pub(crate) async fn has_unvalidated_tasks(&self) -> Result<bool> {
+        sqlx::query_scalar("select exists (select from stepwell.unvalidated_tasks)")
+            .fetch_one(&self.pool)
+            .await
+            .or_fail(self)
+    }
+
     async fn hop<T>(&self, call: &'static str, batch: u32) -> Result<T>
     where
         T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,

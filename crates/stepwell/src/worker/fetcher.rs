@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::Shared;
 use crate::backoff::Backoff;
 use crate::error::Result;
+use crate::signals::Wakeups;
 
 /// Results that may wait for their report before no more steps are claimed, in reports.
 const REPORTS_BEHIND: usize = 4;
@@ -28,8 +29,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         match claim(&shared, want, turn).await {
             Ok(0) => {
                 backoff.succeeded();
-                let woken = tokio::time::timeout(shared.settings.polling_interval, wakeups.changed());
-                shared.quiet.run_until_cancelled(woken).await;
+                shared.quiet.run_until_cancelled(wait_for_steps(&shared, &mut wakeups)).await;
             }
             Ok(_) => {
                 backoff.succeeded();
@@ -64,6 +64,17 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
         }
     }
     Ok(claimed)
+}
+
+/// Until something wakes the worker, or a look into its queues finds a message. A look that fails is left to the claim.
+async fn wait_for_steps(shared: &Shared, wakeups: &mut Wakeups) {
+    while tokio::time::timeout(shared.settings.polling_interval, wakeups.changed()).await.is_err() {
+        for namespace in &shared.namespaces {
+            if shared.database.store().has_messages(&format!("{namespace}_queue")).await.unwrap_or(true) {
+                return;
+            }
+        }
+    }
 }
 
 async fn give_back(shared: &Shared) {

@@ -1,5 +1,5 @@
-//! Extends the leases of all claims that this worker knows of in one statement, three times a lease. On a thread of tokio, so a
-//! handler that holds Ruby's lock for a minute keeps its lease.
+//! Extends the leases of all claims that this worker knows of in one statement, three times a lease. On a thread of tokio,
+//! so a handler that holds Ruby's lock for a minute keeps its lease.
 
 use std::sync::Arc;
 

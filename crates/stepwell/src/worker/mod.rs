@@ -18,8 +18,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::store::ClaimedStep;
+use crate::workflow::check_name;
 
 pub use handler::{HandlerResult, Handlers, StepHandler};
 pub use outcome::{Failure, FailureKind, Outcome};
@@ -59,10 +60,15 @@ impl Worker {
     /// Starts claiming steps of these namespaces. `concurrency` is the number of takers.
     ///
     /// # Errors
+    /// [`Error::Validation`](crate::Error::Validation) for what is no namespace;
     /// [`Error::SchemaTooOld`](crate::Error::SchemaTooOld) or [`Error::SchemaTooNew`](crate::Error::SchemaTooNew) when
     /// the database is of another version than this program.
     pub async fn start(database: Database, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
+        check_namespaces(&namespaces)?;
         database.store().check_schema().await?;
+        for namespace in &namespaces {
+            database.store().create_queue(namespace).await?; // a worker may be there before its first workflow
+        }
         let settings = config::Worker { concurrency, ..database.config().worker.clone() };
         let shared = Arc::new(Shared {
             worker_id: worker_id(),
@@ -117,9 +123,8 @@ impl Worker {
 
     /// Hands in what became of a taken step. Never waits; the reporter sends it.
     pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) {
-        if self.shared.slots.put_back(step) {
-            self.shared.reports.push(outcome.report(step, &self.shared.worker_id, took));
-        }
+        let report = outcome.report(step, &self.shared.worker_id, took);
+        self.shared.slots.put_back(step, || self.shared.reports.push(report));
     }
 
     /// Stores how far a taken step is, JSON text. Returns whether the attempt is still this worker's.
@@ -136,7 +141,7 @@ impl Worker {
     /// [`Error::Database`](crate::Error::Database); the claim then expires.
     pub async fn release_unhandled(&self, step: &Arc<ClaimedStep>) -> Result<()> {
         let shared = &self.shared;
-        if !shared.slots.put_back(step) {
+        if !shared.slots.put_back(step, || ()) {
             return Ok(());
         }
         let settings = &shared.settings;
@@ -199,6 +204,18 @@ impl Worker {
         }
         tracing::info!(worker = shared.worker_id, lost_leases = shared.reports.lost_leases(), "worker stopped");
         unfinished.len()
+    }
+}
+
+fn check_namespaces(namespaces: &[String]) -> Result<()> {
+    let mut problems = Vec::new();
+    for namespace in namespaces {
+        check_name("namespaces", namespace, 40, &mut problems);
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::validation("the worker", problems))
     }
 }
 

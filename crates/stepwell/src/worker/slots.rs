@@ -135,10 +135,14 @@ impl Slots {
         }
     }
 
-    /// A taker is done with a step. False when the worker has given the step up meanwhile.
-    pub(super) fn put_back(&self, step: &ClaimedStep) -> bool {
+    /// A taker is done with a step. False when the worker has given the step up meanwhile; otherwise `hand_over` is
+    /// called before anybody can see that the step no longer runs, so that a worker that stops misses no result.
+    pub(super) fn put_back(&self, step: &ClaimedStep, hand_over: impl FnOnce()) -> bool {
         let mut state = lock(&self.state);
         let held = state.running.remove(&key(step)).is_some();
+        if held {
+            hand_over();
+        }
         state.rate.finished += 1;
         let (settled, low) = (state.running.is_empty(), state.buffer.len() <= self.concurrency / 2);
         let ahead = (state.rate.per_second * self.prefetch.as_secs_f64()) as usize;
