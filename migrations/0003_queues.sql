@@ -71,15 +71,54 @@ begin
 end
 $$;
 
--- Takes the oldest message of a queue out of the way when a batch of one still fails.
--- Called by: the orchestrator's loops, after bisecting. Returns whether there was one.
-create function stepwell.bury_message(p_queue text, p_reason text) returns boolean
+-- Takes the oldest message of a queue out of the way when a batch of one still fails. It is tried once more, because the
+-- one that failed may be in another orchestrator's hands by now, and this one be good. A message that fails goes to
+-- dead_letters; the step whose result it was ends in error that says why, so that nothing hangs.
+-- Called by: the orchestrator's loops, after bisecting. Locks: the message, then those of the hop it belongs to.
+-- Returns whether there was a message.
+create function stepwell.bury_message(p_queue text) returns boolean
+language plpgsql as $$
+declare
+  v_messages jsonb[];
+  v_times    timestamptz[];
+begin
+  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_queue, 1) m;
+  if v_messages is null then
+    return false;
+  end if;
+  begin
+    perform stepwell.handle_messages(p_queue, v_messages, v_times);
+  exception
+    when transaction_rollback or insufficient_resources or operator_intervention or system_error then
+      raise; -- none of the message's fault
+    when others then
+      insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+      values (p_queue, v_messages[1], sqlerrm, v_times[1], stepwell.now());
+      if p_queue = 'step_results' then
+        perform stepwell.apply_messages(array[stepwell.as_failure(v_messages[1], sqlerrm)], v_times);
+      end if;
+  end;
+  return true;
+end
+$$;
+
+-- Messages that were popped, to the hop of their queue. Called by: bury_message.
+create function stepwell.handle_messages(p_queue text, p_messages jsonb[], p_times timestamptz[]) returns void
 language plpgsql as $$
 begin
-  insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
-  select p_queue, m.messages[1], p_reason, m.times[1], stepwell.now()
-    from stepwell.pop_messages(p_queue, 1) m
-   where m.messages is not null;
-  return found;
+  case p_queue
+    when 'task_requests' then perform from stepwell.initialize_requests(p_messages, p_times);
+    when 'step_results' then perform from stepwell.apply_messages(p_messages, p_times);
+  end case;
 end
+$$;
+
+-- What is applied in place of a result that cannot be. Called by: bury_message.
+create function stepwell.as_failure(p_result jsonb, p_why text) returns jsonb
+language sql immutable as $$
+  select jsonb_build_object(
+    'task_id', p_result -> 'task_id', 'step', p_result -> 'step', 'attempt', p_result -> 'attempt',
+    'worker', p_result -> 'worker', 'outcome', 'permanent',
+    'error', jsonb_build_object('class', 'Stepwell::PermanentError', 'code', 'INVALID_RESULT',
+                                'message', 'the result cannot be applied: ' || p_why))
 $$;

@@ -14,6 +14,9 @@ declare
   v_requests jsonb[];
   v_tasks    uuid[];
 begin
+  if coalesce(cardinality(p_requests), 0) = 0 then
+    return;
+  end if;
   select format('request %s: %s', r.ordinality, case
            when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
            when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'

@@ -120,6 +120,7 @@ language sql stable as $$
         from stepwell.workflows k
        where k.namespace = split_part(r.message ->> 'workflow', '/', 1)
          and k.name = split_part(r.message ->> 'workflow', '/', 2)
+         and k.namespace || '/' || k.name = r.message ->> 'workflow' -- and nothing behind a second slash
          and k.version = coalesce(r.message ->> 'version', k.version)
        order by k.workflow_id desc limit 1
     ) w on true

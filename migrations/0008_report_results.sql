@@ -103,15 +103,17 @@ begin
 end
 $$;
 
--- Extends all claims of a worker by p_lease from now. Called by: a worker's heartbeat, a few times a lease.
+-- Extends claims by p_lease from now. Called by: a worker's heartbeat, a few times a lease, with the claims it knows of:
+-- one whose answer never reached it must expire, or its steps would hang for as long as the worker lives.
 -- Locks: claims by id. Returns the claims that still exist; one that is missing has expired and was recovered.
-create function stepwell.heartbeat(p_worker_id text, p_lease interval) returns setof bigint
+create function stepwell.heartbeat(p_worker_id text, p_claims bigint[], p_lease interval) returns setof bigint
 language plpgsql as $$
 begin
-  perform from stepwell.claims c where c.worker_id = p_worker_id order by c.claim_id for update;
+  perform from stepwell.claims c where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
+    order by c.claim_id for update;
   return query
     update stepwell.claims c set expires_at = stepwell.now() + p_lease
-     where c.worker_id = p_worker_id
+     where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
     returning c.claim_id;
 end
 $$;

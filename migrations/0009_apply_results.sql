@@ -10,8 +10,24 @@ returns table (popped integer, completed integer, retried integer, failed intege
                namespaces text[], finished uuid[])
 language plpgsql as $$
 declare
-  v_messages   jsonb[];
-  v_times      timestamptz[];
+  v_messages jsonb[];
+  v_times    timestamptz[];
+begin
+  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
+  if v_messages is null then
+    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[];
+    return;
+  end if;
+  return query select * from stepwell.apply_messages(v_messages, v_times);
+end
+$$;
+
+-- apply_results without the queue. Called by: apply_results, bury_message.
+create function stepwell.apply_messages(p_messages jsonb[], p_times timestamptz[])
+returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
+               namespaces text[], finished uuid[])
+language plpgsql as $$
+declare
   v_done       record;
   v_dead       integer := 0;
   v_retried    integer := 0;
@@ -19,35 +35,29 @@ declare
   v_finished   uuid[] := '{}';
   v_namespaces text[] := '{}';
 begin
-  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
-  if v_messages is null then
-    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[];
-    return;
-  end if;
-
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
   perform from stepwell.tasks t
-    where t.task_id = any (array(select stepwell.as_uuid(m ->> 'task_id') from unnest(v_messages) m))
+    where t.task_id = any (array(select stepwell.as_uuid(m ->> 'task_id') from unnest(p_messages) m))
     order by t.task_id for update;
 
-  select * into v_done from stepwell.apply_completed(v_messages, v_times);
+  select * into v_done from stepwell.apply_completed(p_messages, p_times);
   if v_done.task_ids is not null then
     v_namespaces := stepwell.enqueue_steps(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts);
   end if;
 
-  if v_done.completed < cardinality(v_messages) then -- the rare ones leave the common path alone
-    v_dead := stepwell.bury_results(v_messages, v_times);
+  if v_done.completed < cardinality(p_messages) then -- the rare ones leave the common path alone
+    v_dead := stepwell.bury_results(p_messages, p_times);
     select f.retried, f.failed, f.finished into v_retried, v_failed, v_finished
-      from stepwell.apply_failures(v_messages, v_times) f;
+      from stepwell.apply_failures(p_messages, p_times) f;
   end if;
   return query
-    select cardinality(v_messages), v_done.completed, v_retried, v_failed,
-           cardinality(v_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
+    select cardinality(p_messages), v_done.completed, v_retried, v_failed,
+           cardinality(p_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
            v_namespaces, v_done.finished || v_finished || stepwell.settle_tasks(v_done.ailing);
 end
 $$;
 
--- The successes of a batch. Called by: apply_results, which holds the tasks' locks.
+-- The successes of a batch. Called by: apply_messages, which holds the tasks' locks.
 -- Returns the steps that became ready, now 'enqueued' with attempt 1, for enqueue_steps; the tasks that finished; the
 -- tasks with a failed step, in which this may have been the last that moved.
 create function stepwell.apply_completed(
@@ -106,7 +116,7 @@ begin
 end
 $$;
 
--- Messages of a batch that are no results go to dead_letters. Called by: apply_results. Returns how many.
+-- Messages of a batch that are no results go to dead_letters. Called by: apply_messages. Returns how many.
 create function stepwell.bury_results(p_messages jsonb[], p_times timestamptz[]) returns integer
 language plpgsql as $$
 declare

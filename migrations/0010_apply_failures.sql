@@ -2,17 +2,19 @@
 
 -- How long a step waits before its next attempt: what the worker asked for, else base * 2^(attempt - 1), shortened by
 -- a random share of at most jitter so that steps that failed together do not come back together; never beyond the cap.
+-- In seconds, not intervals: base * 2^40 is beyond an interval, and a worker may ask for any number that jsonb holds.
 create function stepwell.retry_delay(
-  p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds double precision
+  p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric
 ) returns interval
 language sql volatile as $$
-  select case when p_asked_seconds >= 0
-    then least(make_interval(secs => least(p_asked_seconds, 1e9)), p_cap)
-    else least(p_base * power(2, least(p_attempt - 1, 40)), p_cap) * (1 - p_jitter * random()) end
+  select make_interval(secs => case when p_asked_seconds >= 0
+    then least(round(p_asked_seconds, 6), extract(epoch from p_cap)::numeric)::double precision
+    else least(extract(epoch from p_base)::double precision * power(2, least(p_attempt - 1, 40)),
+               extract(epoch from p_cap)::double precision) * (1 - p_jitter * random()) end)
 $$;
 
 -- The failed attempts of a batch: each is recorded; the step waits for its retry or ends in error.
--- Called by: apply_results, which holds the tasks' locks. Returns counts and the tasks that ended in error.
+-- Called by: apply_messages, which holds the tasks' locks. Returns counts and the tasks that ended in error.
 create function stepwell.apply_failures(
   p_messages jsonb[], p_times timestamptz[], out retried integer, out failed integer, out finished uuid[])
 language plpgsql as $$
@@ -27,7 +29,7 @@ begin
            case when r.message ->> 'outcome' <> 'permanent' and s.attempt < s.max_attempts
                 then stepwell.now() + stepwell.retry_delay(s.attempt, ws.backoff_base, ws.backoff_cap, ws.backoff_jitter,
                        case when jsonb_typeof(r.message -> 'retry_after') = 'number'
-                            then (r.message ->> 'retry_after')::double precision end) end as run_at
+                            then (r.message ->> 'retry_after')::numeric end) end as run_at
       from unnest(p_messages, p_times) with ordinality as r (message, reported_at, ordinality)
       join stepwell.steps s
         on s.task_id = stepwell.as_uuid(r.message ->> 'task_id')
@@ -78,7 +80,7 @@ end
 $$;
 
 -- Puts a task in error as soon as nothing in it can move and some step is in error.
--- Called by: apply_results, fail_tasks, under the tasks' locks and in a statement after the steps were written, so
+-- Called by: apply_messages, fail_tasks, under the tasks' locks and in a statement after the steps were written, so
 -- that two orchestrators with the last two results of a task cannot each think that the other's step still moves.
 create function stepwell.settle_tasks(p_task_ids uuid[]) returns uuid[]
 language plpgsql as $$

@@ -88,7 +88,7 @@ begin
     update stepwell.steps s
        set state = case when l.again then 'enqueued' else 'error' end::stepwell.step_state,
            attempt = case when l.again then s.attempt + 1 else s.attempt end,
-           worker_id = l.worker_id, finished_at = case when not l.again then v_now end
+           worker_id = l.worker_id, unhandled_since = null, finished_at = case when not l.again then v_now end
       from lost l
      where s.task_id = l.task_id and s.position = l.position
     returning s.task_id, s.position, s.attempt, s.state

@@ -50,7 +50,8 @@ module Stepwell
     def load_workflows(directory)
       raise ConfigurationError, "there is no directory #{directory}" unless File.directory?(directory)
 
-      Dir[File.join(directory, "*.{yml,yaml}")].each { |file| load_workflow(file) }
+      files = Dir.children(directory).grep(/\.ya?ml\z/).sort.map { |name| File.join(directory, name) }
+      files.each { |file| load_workflow(file) }
     end
 
     # Submits a task.
@@ -147,7 +148,10 @@ module Stepwell
     private
 
     def load_workflow(file)
-      definition = Native::Workflow.from_yaml(File.read(file, encoding: "UTF-8"), Native.environment)
+      yaml = File.read(file, encoding: "UTF-8")
+      raise ValidationError, "is not UTF-8" unless yaml.valid_encoding?
+
+      definition = Native::Workflow.from_yaml(yaml, configuration.environment&.to_s || Native.environment)
       content = JSON.parse(definition.to_json)
       handlers = content["steps"].to_h { |step| [step["handler"], named_class(step["handler"], step["name"])] }
       registry.add(definition, handlers)

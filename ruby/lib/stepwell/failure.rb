@@ -18,6 +18,9 @@ module Stepwell
                         backtrace: Array(error.backtrace).first(50).map { |line| text(line) },
                         context: storable(details[:context]), retry_after: details[:retry_after],
                         metadata: metadata.empty? ? nil : storable(metadata) }.compact)
+    rescue Exception => e # rubocop:disable Lint/RescueException -- exceptions can redefine whatever they are asked for
+      JSON.generate({ kind: kind(error), class: "Stepwell::Error",
+                      message: "what the handler raised cannot be read (#{e.class})" })
     end
 
     # @param refused [JsonValue::Refused]

@@ -36,19 +36,31 @@ module Stepwell
 
     # @raise [Refused]
     def check(value, path = nil, depth = 0)
-      raise Refused, "is not JSON: it is nested more than #{DEEPEST} deep, or contains itself" if depth > DEEPEST
-
       case value
-      when nil, true, false, Integer, String, Symbol then nil
+      when nil, true, false, Integer, Symbol then nil
+      when String then check_text(value, path)
       when Float
         raise Refused, "is not JSON: #{value}#{place(path)}" unless value.finite?
-      when Hash
-        value.each { |key, item| check_key(key, path) && check(item, [path, key], depth + 1) }
-      when Array
-        value.each_with_index { |item, index| check(item, [path, index], depth + 1) }
+      when Hash, Array then check_items(value, path, depth)
       else
         raise Refused, "is not JSON: a #{value.class}#{place(path)} " \
                        "(give a String, Integer, Float, Array, Hash, true, false or nil)"
+      end
+    end
+
+    def check_text(text, path)
+      return if text.valid_encoding?
+
+      raise Refused, "is not JSON: text that is not valid #{text.encoding}#{place(path)}"
+    end
+
+    def check_items(items, path, depth)
+      raise Refused, "is not JSON: it is nested more than #{DEEPEST} deep, or contains itself" if depth == DEEPEST
+
+      if items.is_a?(Hash)
+        items.each { |key, item| check_key(key, path) && check(item, [path, key], depth + 1) }
+      else
+        items.each_with_index { |item, index| check(item, [path, index], depth + 1) }
       end
     end
 

@@ -54,7 +54,7 @@ pub(super) async fn run<H: Hop>(
             }
             Err(error) => {
                 tracing::warn!(queue = H::QUEUE, %error, "a message that cannot be handled goes to the dead letters");
-                match database.store().bury_message(H::QUEUE, &error.to_string()).await {
+                match database.store().bury_message(H::QUEUE).await {
                     Ok(_) => batch = 2.min(largest),
                     Err(error) => pause(backoff.failed(&error), &shutdown).await,
                 }

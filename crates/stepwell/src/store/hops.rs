@@ -168,13 +168,9 @@ impl Store {
         Ok((tasks.len(), namespaces, rejected))
     }
 
-    /// Moves the oldest message of `queue` to the dead letters. Returns whether there was one.
-    pub async fn bury_message(&self, queue: &str, reason: &str) -> Result<bool> {
-        sqlx::query_scalar("select stepwell.bury_message($1, $2)")
-            .bind(queue)
-            .bind(reason)
-            .fetch_one(&self.pool)
-            .await
-            .or_fail(self)
+    /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again. Returns whether there
+    /// was one.
+    pub async fn bury_message(&self, queue: &str) -> Result<bool> {
+        sqlx::query_scalar("select stepwell.bury_message($1)").bind(queue).fetch_one(&self.pool).await.or_fail(self)
     }
 }

@@ -1,5 +1,6 @@
 //! The schema in the database: pgmq, then our migrations, both embedded in this program.
 
+use once_cell::sync::Lazy;
 use sqlx::migrate::{MigrateError, Migrator};
 use sqlx::{Connection, PgConnection};
 
@@ -7,6 +8,9 @@ use super::{OrFail, Store};
 use crate::error::{Error, Result};
 
 static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+
+/// The newest migration of this program.
+static NEWEST: Lazy<i64> = Lazy::new(|| MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0));
 
 /// Chosen once; serializes the steps that have no lock of their own.
 const MIGRATION_LOCK: i64 = 0x5374_6570_7765_6c6c;
@@ -19,7 +23,7 @@ impl Store {
     /// when a statement fails.
     pub async fn migrate(&self) -> Result<()> {
         let found = self.newest_migration().await?;
-        if found == newest_known() {
+        if found == *NEWEST {
             return Ok(());
         }
         self.refuse_newer(found)?;
@@ -34,7 +38,7 @@ impl Store {
         let _closed = connection.close().await;
         match outcome {
             Ok(()) => Ok(()),
-            Err(MigrateError::VersionMissing(found)) => Err(Error::SchemaTooNew { found, known: newest_known() }),
+            Err(MigrateError::VersionMissing(found)) => Err(Error::SchemaTooNew { found, known: *NEWEST }),
             Err(MigrateError::VersionMismatch(version)) => Err(Error::SchemaDiffers { version }),
             Err(source) => Err(Error::Migration { source }),
         }
@@ -47,15 +51,15 @@ impl Store {
     pub async fn check_schema(&self) -> Result<()> {
         let found = self.newest_migration().await?;
         self.refuse_newer(found)?;
-        if found < newest_known() {
-            return Err(Error::SchemaTooOld { found, known: newest_known() });
+        if found < *NEWEST {
+            return Err(Error::SchemaTooOld { found, known: *NEWEST });
         }
         Ok(())
     }
 
     fn refuse_newer(&self, found: i64) -> Result<()> {
-        if found > newest_known() {
-            return Err(Error::SchemaTooNew { found, known: newest_known() });
+        if found > *NEWEST {
+            return Err(Error::SchemaTooNew { found, known: *NEWEST });
         }
         Ok(())
     }
@@ -119,8 +123,4 @@ impl Store {
         sqlx::query("create extension if not exists pgmq").execute(&mut *transaction).await.or_fail(self)?;
         transaction.commit().await.or_fail(self)
     }
-}
-
-fn newest_known() -> i64 {
-    MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0)
 }

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use rand::Rng;
+
 use super::Shared;
 use crate::backoff::Backoff;
 use crate::error::Result;
@@ -68,7 +70,10 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
 
 /// Until something wakes the worker, or a look into its queues finds a message. A look that fails is left to the claim.
 async fn wait_for_steps(shared: &Shared, wakeups: &mut Wakeups) {
-    while tokio::time::timeout(shared.settings.polling_interval, wakeups.changed()).await.is_err() {
+    // With jitter: of two workers in step the same one would be first every time, also for a step that it gives back
+    // because it lacks the handler.
+    let pause = || shared.settings.polling_interval.mul_f64(rand::rng().random_range(0.75..=1.25));
+    while tokio::time::timeout(pause(), wakeups.changed()).await.is_err() {
         for namespace in &shared.namespaces {
             if shared.database.store().has_messages(&format!("{namespace}_queue")).await.unwrap_or(true) {
                 return;

@@ -6,6 +6,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use tokio_util::task::AbortOnDropHandle;
+
 use super::outcome::{Failure, FailureKind, Outcome};
 use super::Worker;
 use crate::database::Database;
@@ -95,13 +97,12 @@ async fn execute_all(worker: &Worker, handlers: &Handlers) {
 
 async fn execute(handler: Arc<dyn StepHandler>, step: Arc<ClaimedStep>) -> Outcome {
     let limit = step.timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
-    // A task of its own, so that a panic is the step's failure and not the worker's.
-    let mut attempt = tokio::spawn(async move { handler.call(step).await });
+    // A task of its own, so that a panic is the step's failure and not the worker's; it ends with this taker.
+    let mut attempt = AbortOnDropHandle::new(tokio::spawn(async move { handler.call(step).await }));
     let ended = match limit {
         Some(limit) => match tokio::time::timeout(limit, &mut attempt).await {
             Ok(ended) => ended,
             Err(_) => {
-                attempt.abort();
                 let message = format!("the attempt took longer than {limit:?}");
                 return Outcome::Failed(Failure::new(FailureKind::Timeout, "Timeout", message));
             }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 
+use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
 
 use super::outcome::Report;
@@ -159,7 +160,13 @@ fn note_refused(shared: &Shared, part: &[Report], refused: &[i32]) {
 /// What is reported instead of a result that PostgreSQL refuses.
 fn replace(report: Report, error: &Error) -> Result<Report, Report> {
     let message = match error {
-        Error::Database { source: sqlx::Error::Database(db), .. } => db.message().to_owned(),
+        Error::Database { source: sqlx::Error::Database(db), .. } => {
+            // Such as "unsupported Unicode escape sequence: \u0000 cannot be converted to text."
+            match db.try_downcast_ref::<PgDatabaseError>().and_then(PgDatabaseError::detail) {
+                Some(detail) => format!("{}: {detail}", db.message()),
+                None => db.message().to_owned(),
+            }
+        }
         other => other.to_string(),
     };
     report.refused(&message)

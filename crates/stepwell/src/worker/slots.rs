@@ -216,3 +216,49 @@ impl Rate {
         self.per_second
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Config;
+
+    fn step() -> ClaimedStep {
+        ClaimedStep {
+            claim_id: 1,
+            task_id: Uuid::now_v7(),
+            position: 0,
+            attempt: 1,
+            max_attempts: 1,
+            workflow: "test/chain".into(),
+            version: "1".into(),
+            name: "a".into(),
+            handler: "a".into(),
+            timeout_ms: None,
+            config: None,
+            context: "{}".into(),
+            results: None,
+            correlation_id: None,
+            trace_context: None,
+        }
+    }
+
+    #[test]
+    fn a_result_is_handed_over_before_its_step_counts_as_done() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        slots.put_at_hand(vec![step()]);
+        let Taken::Step(step) = slots.try_take() else { panic!("nothing at hand") };
+        let mut unseen = false;
+        assert!(slots.put_back(&step, || unseen = slots.state.try_lock().is_err()));
+        assert!(unseen, "a worker that stops could see that nothing runs, and close before the result is there");
+        assert!(slots.state.lock().unwrap().running.is_empty());
+    }
+
+    #[test]
+    fn a_step_that_was_given_up_hands_nothing_over() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        slots.put_at_hand(vec![step()]);
+        let Taken::Step(step) = slots.try_take() else { panic!("nothing at hand") };
+        assert_eq!(slots.abandon().len(), 1);
+        assert!(!slots.put_back(&step, || panic!("handed over")));
+    }
+}

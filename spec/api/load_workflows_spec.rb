@@ -1,0 +1,97 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+module Specs
+  # What the YAML files of these examples name.
+  class Echo < Stepwell::StepHandler
+    def call(step)
+      [step.config, step.max_attempts]
+    end
+  end
+end
+
+RSpec.describe "Stepwell.load_workflows" do
+  def write(name, text)
+    File.join(folder, name).tap { |path| File.write(path, text) }
+  end
+
+  def workflow(steps, **top)
+    JSON.generate({ namespace: "spec", name: "from_file", version: "1", **top, steps: steps }) # JSON is YAML too
+  end
+
+  def load_workflows
+    Stepwell.load_workflows(folder)
+  end
+
+  def expect_refused(file, *messages)
+    expect { load_workflows }.to raise_error(Stepwell::ValidationError) { |error|
+      expect(error.message).to start_with("#{file}: ")
+      messages.each { |message| expect(error.message).to match(message) }
+    }
+    expect(Stepwell.registry.definitions).to be_empty
+  end
+
+  it "defines one workflow a file, with what the environment overrides" do
+    files = [write("a.yaml", <<~YAML), write("b.yml", workflow([{ name: "x", handler: "Specs::Echo" }], name: "other"))]
+      namespace: spec
+      name: from_file
+      version: "2.1"
+      timeout: 5m
+      steps:
+        - name: only
+          handler: Specs::Echo
+          timeout: 1500ms
+          backoff: { base: 1s, cap: 1m }
+          config: { name: Łódź, number: 1 }
+      environments:
+        test: { steps: { only: { max_attempts: 9, config: { number: 2 } } } }
+        production: { steps: { only: { max_attempts: 1 } } }
+    YAML
+    write("notes.txt", "not a workflow")
+
+    expect(load_workflows).to eq(files)
+    start_stepwell
+    task = Stepwell.submit("spec/from_file").wait(timeout: 20)
+    expect(task.result(:only)).to eq([{ "name" => "Łódź", "number" => 2 }, 9])
+    expect(task.version).to eq("2.1")
+    expect(psql("select timeout from stepwell.workflow_steps where name = 'only'")).to eq("00:00:01.5")
+  end
+
+  it "says that there is no such directory" do
+    expect { Stepwell.load_workflows("/nowhere/at/all") }
+      .to raise_error(Stepwell::ConfigurationError, "there is no directory /nowhere/at/all")
+  end
+
+  it "names the file that is not YAML, or no workflow" do
+    expect_refused(write("a.yml", "name: [unclosed"), /is not YAML/)
+    expect_refused(write("a.yml", "- 1\n- 2\n"), /must be a mapping with namespace, name, version and steps/)
+    expect_refused(write("a.yml", ""), /must be a mapping/)
+    expect_refused(write("a.yml", "\xFF\xFE"), /is not UTF-8/)
+  end
+
+  it "names the class that is missing, or is no handler" do
+    expect_refused(write("a.yml", workflow([{ name: "x", handler: "Specs::Missing" }])),
+                   /step x: there is no class Specs::Missing; load it before the workflows/)
+    expect_refused(write("a.yml", workflow([{ name: "x", handler: "Kernel" }])), /step x: Kernel is no handler/)
+    expect_refused(write("a.yml", workflow([{ name: "x", handler: "not a constant" }])), /step x: there is no class/)
+    expect_refused(write("a.yml", workflow([{ name: "x" }])), /steps\.x\.handler: must be the name of a handler/)
+  end
+
+  it "refuses bare numbers as durations, and says what is missing" do
+    expect_refused(write("a.yml", workflow([{ name: "x", handler: "Specs::Echo", timeout: 30 }])),
+                   /steps\.x\.timeout: 30 needs a unit, such as 30s or 30ms/)
+    step = { name: "x", handler: "Specs::Echo", backoff: { base: 0.5 } }
+    expect_refused(write("a.yml", workflow([step], timeout: "10")),
+                   /timeout: 10 needs a unit/, /steps\.x\.backoff\.base: 0\.5 needs a unit/)
+  end
+
+  it "refuses keys that it does not know, versions that are numbers, and overrides of no step" do
+    step = { name: "x", handler: "Specs::Echo" }
+    expect_refused(write("a.yml", workflow([step.merge(retries: 3)])), /retries/)
+    expect_refused(write("a.yml", workflow([step], owner: "me")), /owner/)
+    expect_refused(write("a.yml", workflow([step], version: 1.0)), /version: 1\.0 must be quoted: it is a text/)
+    expect_refused(write("a.yml", workflow([step], environments: { test: { steps: { y: {} } } })),
+                   /environments\.test\.steps\.y: there is no such step/)
+  end
+end

@@ -1,0 +1,134 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "cancelling and retrying" do
+  def events(task)
+    rows = psql("select kind, actor, reason from stepwell.task_events where task_id = '#{task.id}' order by event_id")
+    rows.lines(chomp: true)
+  end
+
+  describe "cancel" do
+    it "stops a task that is under way, and wakes who waits for it" do
+      gate = Queue.new
+      held = handler { |_| gate.pop }
+      Stepwell.workflow("spec/held") do
+        step :first, held
+        step :second, held, depends_on: :first
+      end
+      orchestrator = start_orchestrator
+      worker = start_worker(concurrency: 1)
+      task = Stepwell.submit("spec/held")
+      eventually { task.refresh.steps.first&.state == :in_progress }
+      waiter = Thread.new { Stepwell.task(task.id).wait(timeout: 20).state }
+      eventually { waiter.stop? }
+      task.cancel(reason: "the customer called", actor: "anna")
+
+      expect(waiter.value).to be(:cancelled)
+      expect(task.steps.map(&:state)).to eq(%i[cancelled cancelled])
+      expect(events(task)).to eq(["cancel|anna|the customer called"])
+      gate << "too late"
+      expect(worker.stop).to be(true)
+      eventually { orchestrator.status[:summary][:stale_results] == 1 }
+      expect(task.refresh).to have_attributes(state: :cancelled, results: {})
+    end
+
+    it "tells a running handler at its next heartbeat" do
+      heard = Queue.new
+      gate = Queue.new
+      define_single do |step|
+        step.heartbeat("done" => 0.5)
+        gate.pop
+        step.heartbeat
+      rescue Stepwell::LostLease => e
+        heard << e.message
+      end
+      start_stepwell
+      task = Stepwell.submit("spec/single")
+      eventually { psql("select progress from stepwell.steps") == '{"done": 0.5}' }
+      task.cancel
+      gate << true
+
+      expect(heard.pop).to eq("attempt 1 of step only of task #{task.id} is no longer this worker's")
+    end
+
+    it "cancels a task still in the queue, with no orchestrator running" do
+      define_single { |_| 1 }
+      start_orchestrator.stop
+      Stepwell.configure { |c| c.database_url = database_url }
+      kept, task = Array.new(2) { Stepwell.submit("spec/single") }
+      expect(task.cancel(reason: "never mind").state).to be(:cancelled)
+      expect(task.wait(timeout: 0)).to have_attributes(state: :cancelled, results: {})
+      expect(events(task).first).to end_with("|never mind")
+
+      start_stepwell
+      expect(kept.wait(timeout: 20).state).to be(:complete)
+      expect(task.refresh.state).to be(:cancelled)
+      expect(Specs::Steps.executed.map(&:first)).to eq([kept.id])
+    end
+
+    it "leaves a task that has finished as it is" do
+      define_single { |_| 1 }
+      start_stepwell
+      task = Stepwell.submit("spec/single").wait(timeout: 20)
+
+      expect(task.cancel.state).to be(:complete)
+      expect(task.result(:only)).to eq(1)
+      expect(events(task)).to eq([])
+    end
+
+    it "cancels twice as once" do
+      define_single { |_| 1 }
+      start_orchestrator
+      task = Stepwell.submit("spec/single")
+      2.times { task.cancel }
+
+      expect(events(task).size).to eq(1)
+    end
+  end
+
+  describe "retry" do
+    it "gives the failed steps fresh attempts, and leaves what is complete alone" do
+      works = false
+      good = handler { |_| 1 }
+      bad = handler { |step| works ? step.attempt : raise(Stepwell::PermanentError, "not yet") }
+      Stepwell.workflow("spec/repair") do
+        step :good, good
+        step :bad, bad, depends_on: :good, max_attempts: 2
+        step :last, good, depends_on: :bad
+      end
+      start_stepwell
+      task = Stepwell.submit("spec/repair").wait(timeout: 20)
+      expect(task.state).to be(:error)
+      works = true
+      expect(task.retry(reason: "fixed", actor: "ben").state).to be(:in_progress)
+      task.wait(timeout: 20)
+
+      expect(task).to have_attributes(state: :complete, error: nil, results: { "good" => 1, "bad" => 2, "last" => 1 })
+      expect(executed(task)).to eq(%w[good bad bad last])
+      expect(task.steps[1]).to have_attributes(attempt: 2, max_attempts: 3)
+      expect(events(task)).to eq(["retry|ben|fixed"])
+    end
+
+    it "may be asked for again when it fails again" do
+      define_single(max_attempts: 1) { |step| step.attempt < 3 ? raise("no") : "third time" }
+      start_stepwell
+      task = Stepwell.submit("spec/single").wait(timeout: 20)
+      2.times { task.retry.wait(timeout: 20) }
+
+      expect(task).to have_attributes(state: :complete, results: { "only" => "third time" })
+      expect(psql("select attempt from stepwell.step_attempts order by 1")).to eq("1\n2")
+    end
+
+    it "says when there is nothing to retry" do
+      define_single { |_| 1 }
+      start_stepwell
+      task = Stepwell.submit("spec/single").wait(timeout: 20)
+
+      expect { task.retry }
+        .to raise_error(Stepwell::ValidationError, "task #{task.id} is complete and has no failed step to retry")
+      cancelled = Stepwell.submit("spec/single", {}).cancel
+      expect { cancelled.retry }.to raise_error(Stepwell::ValidationError, /has no failed step to retry/)
+    end
+  end
+end

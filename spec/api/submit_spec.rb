@@ -1,0 +1,125 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "submitting" do
+  before { define_single { |step| step.context["n"] } }
+
+  # @return [Array<Stepwell::Task>]
+  def submit_numbers(numbers, **options)
+    Stepwell.submit_all(numbers.map { |n| { workflow: "spec/single", context: { n: n }, **options } })
+  end
+
+  it "gives a task for each request, in their order, with ids that sort by time" do
+    start_stepwell
+    tasks = submit_numbers(1..1_500) # more than one transaction takes
+
+    expect(tasks.map(&:id)).to eq(tasks.map(&:id).sort)
+    expect(tasks.map(&:id)).to all(match(/\A\h{8}-\h{4}-7\h{3}-[89ab]\h{3}-\h{12}\z/))
+    Stepwell.wait_all(tasks, timeout: 60)
+    expect(tasks.map { |task| task.context["n"] }).to eq((1..1_500).to_a)
+    expect(psql("select sum(result::int), count(*) from stepwell.steps")).to eq("1125750|1500")
+  end
+
+  it "takes nothing for nothing" do
+    expect(Stepwell.submit_all([])).to eq([])
+  end
+
+  it "turns symbol keys and values into strings and keeps every kind of JSON value" do
+    start_stepwell
+    context = { a: :b, list: [1, 2.5, nil, true, "ü\u{1F600}"], big: 2**200, deep: { "x" => {} }, empty: [] }
+    task = Stepwell.submit("spec/single", context).refresh
+
+    expect(task.context).to eq("a" => "b", "list" => [1, 2.5, nil, true, "ü\u{1F600}"], "big" => 2**200,
+                               "deep" => { "x" => {} }, "empty" => [])
+  end
+
+  it "carries priority, tags, correlation id and key with the task and to its steps" do
+    define_single("echo") { |step| [step.correlation_id, step.workflow, step.version, step.name, step.idempotency_key] }
+    start_stepwell
+    task = Stepwell.submit("spec/echo", {}, priority: :high, tags: %w[blue urgent], correlation_id: "req-7",
+                                            idempotency_key: "k-1").wait(timeout: 10)
+
+    expect(task).to have_attributes(priority: 5, tags: %w[blue urgent], correlation_id: "req-7",
+                                    idempotency_key: "k-1", workflow: "spec/echo", version: "1.0.0", error: nil)
+    expect(task.result(:only)).to eq(["req-7", "spec/echo", "1.0.0", "only", "#{task.id}:only"])
+  end
+
+  it "knows priorities by name and by number, and the workflow's own" do
+    define_single("low", workflow: { priority: :low }) { |step| step.context["n"] }
+    orchestrator = start_orchestrator
+    levels = { low: -5, normal: 0, "high" => 5, urgent: 10, -10 => -10, 7 => 7, nil => 0 }
+    tasks = levels.keys.map { |priority| orchestrator.submit("spec/single", {}, priority: priority) }
+    tasks << orchestrator.submit("spec/low") << orchestrator.submit("spec/low", {}, priority: 0)
+    eventually { tasks.map(&:refresh).none? { |task| task.state == :pending } }
+
+    expect(tasks.map(&:priority)).to eq([*levels.values, -5, 0])
+  end
+
+  it "refuses other priorities and says which there are" do
+    start_orchestrator
+    [:highest, 11, -11, "1.5", "", true].each do |priority|
+      message = "priority: \"#{priority}\" must be low, normal, high, urgent, or an integer from -10 to 10"
+      expect { Stepwell.submit("spec/single", {}, priority: priority) }
+        .to raise_error(Stepwell::ValidationError, include(message))
+    end
+  end
+
+  it "refuses what is no context, naming the place" do
+    start_orchestrator
+    recursive = {}
+    recursive[:self] = recursive
+    { [1] => "must be a Hash, not a Array", { "a" => [1, { b: Object }] } => "a Class at a.1.b",
+      { "t" => Time.at(0) } => "a Time at t", { "f" => Float::INFINITY } => "Infinity at f",
+      { 1 => 2 } => "the key 1 is a Integer", recursive => "nested more than 100 deep, or contains itself",
+      { "s" => "\xFF" } => "not JSON", { "z" => "a\u0000b" } => '\u0000' }.each do |context, message|
+      expect { Stepwell.submit("spec/single", context) }
+        .to raise_error(Stepwell::ValidationError, include(message)), "for #{message}"
+    end
+  end
+
+  it "refuses unknown workflows, versions and options" do
+    start_orchestrator
+    { "spec/nothing" => 'unknown workflow "spec/nothing"', "single" => '"single" must be "namespace/name"' }
+      .each do |name, message|
+        expect { Stepwell.submit(name) }.to raise_error(Stepwell::ValidationError, include(message))
+      end
+    expect { Stepwell.submit("spec/single", {}, version: "9") }
+      .to raise_error(Stepwell::ValidationError, /version "9"/)
+    expect { Stepwell.submit("spec/single", {}, prioritty: 1) }
+      .to raise_error(Stepwell::ValidationError, /unknown prioritty; allowed are workflow, version/)
+  end
+
+  it "submits all or nothing, and names each bad request" do
+    define_single("strict", workflow: { input_schema: { type: "object", required: ["n"],
+                                                        properties: { n: { type: "integer" } } } }, &:context)
+    start_orchestrator
+    requests = [{ n: 1 }, { n: "x" }, {}].map { |context| { workflow: "spec/strict", context: context } }
+
+    expect { Stepwell.submit_all(requests) }
+      .to raise_error(Stepwell::ValidationError, /1\.context\.n: .* "integer"; 2\.context: "n" is/)
+    expect(psql("select count(*) from pgmq.q_task_requests")).to eq("0")
+    expect(psql("select count(*) from stepwell.tasks")).to eq("0")
+  end
+
+  it "uses the newest version unless one is asked for" do
+    Stepwell.workflow("spec/single", version: "2") { step :second, Class.new(Stepwell::StepHandler) }
+    orchestrator = start_orchestrator
+    tasks = [nil, "1.0.0", "2"].map { |version| orchestrator.submit("spec/single", {}, version: version) }
+    eventually { tasks.map(&:refresh).all? { |task| task.steps.any? } }
+
+    expect(tasks.map(&:version)).to eq(%w[2 1.0.0 2])
+    expect(tasks.map { |task| task.steps.map(&:name) }).to eq([["second"], ["only"], ["second"]])
+  end
+
+  it "submits within the user's own transaction by plain SQL: a rollback leaves nothing" do
+    start_stepwell
+    request = "select task_id from stepwell.submit_tasks(array[jsonb_build_object('workflow', 'spec/single', " \
+              "'context', jsonb_build_object('n', %d))])"
+    undone = psql("begin; #{format(request, 1)}; rollback")
+    done = psql("begin; #{format(request, 2)}; commit")
+
+    expect(Stepwell.task(done).wait(timeout: 10).result(:only)).to eq(2)
+    expect { Stepwell.task(undone) }.to raise_error(Stepwell::ValidationError, "there is no task #{undone}")
+  end
+end

@@ -1,0 +1,141 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe Stepwell::Worker do
+  # A workflow whose step waits for the gate.
+  def define_gated
+    @gate = Queue.new
+    gate = @gate
+    define_single { |_| gate.pop }
+  end
+
+  def in_progress(*tasks)
+    tasks.all? { |task| task.refresh.steps.first&.state == :in_progress }
+  end
+
+  it "executes as many steps at a time as it has threads, and no more" do
+    define_gated
+    start_stepwell(concurrency: 3)
+    tasks = Stepwell.submit_all([{ workflow: "spec/single" }] * 7)
+    eventually { @gate.num_waiting == 3 }
+    4.times { |n| @gate << n }
+    eventually { @gate.empty? && @gate.num_waiting == 3 }
+    3.times { |n| @gate << (n + 4) }
+
+    Stepwell.wait_all(tasks, timeout: 20)
+    expect(tasks.map { |task| task.result(:only) }).to contain_exactly(*0..6)
+  end
+
+  it "takes the steps of its namespaces only" do
+    code = handler(&:workflow)
+    %w[red/wf green/wf blue/wf].each { |name| Stepwell.workflow(name) { step(:only, code) } }
+    start_orchestrator
+    start_worker("red", "blue")
+    red, green, blue = %w[red green blue].map { |color| Stepwell.submit("#{color}/wf") }
+
+    expect([red, blue].map { |task| task.wait(timeout: 20).result(:only) }).to eq(%w[red/wf blue/wf])
+    expect { green.wait(timeout: 0.3) }.to raise_error(Stepwell::WaitTimeout, /1 steps wait for a worker of green/)
+    start_worker("green")
+    expect(green.wait(timeout: 20).result(:only)).to eq("green/wf")
+  end
+
+  it "is quiet on demand: what runs goes on, what waits is left to others" do
+    define_gated
+    start_orchestrator
+    worker = start_worker(concurrency: 1)
+    first = Stepwell.submit("spec/single")
+    eventually { in_progress(first) }
+    worker.quiet
+    others = Stepwell.submit_all([{ workflow: "spec/single" }] * 2)
+    heir = start_worker(concurrency: 2)
+    3.times { @gate << 1 }
+    Stepwell.wait_all([first, *others], timeout: 20)
+
+    expect(first.steps.first.worker).to eq(worker.id)
+    expect(others.flat_map { |task| task.steps.map(&:worker) }).to eq([heir.id] * 2)
+    expect(worker).to be_running
+  end
+
+  it "gives back what it has not started when it stops, the attempt not counted" do
+    define_single { |step| step.context["n"] }
+    gate = Queue.new
+    define_single("held") { |_| gate.pop }
+    start_orchestrator
+    worker = start_worker(concurrency: 1)
+    quick = Stepwell.submit_all(Array.new(200) { |n| { workflow: "spec/single", context: { n: n } } })
+    worker.stop
+    start_worker
+    Stepwell.wait_all(quick, timeout: 20)
+
+    expect(quick.map { |task| task.result(:only) }).to eq((0..199).to_a)
+    expect(psql("select distinct attempt from stepwell.steps")).to eq("1")
+    expect(Specs::Steps.executed.size).to eq(200)
+  end
+
+  it "waits for what runs when it stops" do
+    define_gated
+    start_orchestrator
+    worker = start_worker
+    task = Stepwell.submit("spec/single")
+    eventually { in_progress(task) }
+    stopping = Thread.new { worker.stop(timeout: 20) }
+    eventually { stopping.stop? }
+    @gate << "done"
+
+    expect(stopping.value).to be(true)
+    expect(worker).not_to be_running
+    expect(task.wait(timeout: 20).result(:only)).to eq("done")
+  end
+
+  it "gives back what still runs at the end of its time, the attempt not counted, and kills it" do
+    define_gated
+    start_orchestrator
+    worker = start_worker
+    task = Stepwell.submit("spec/single")
+    eventually { in_progress(task) }
+    expect { expect(worker.stop(timeout: 0.1)).to be(false) }
+      .to output(/WARN steps were still running at the end of the grace period; given back/).to_stderr_from_any_process
+    eventually { @gate.num_waiting.zero? } # its thread is gone
+    heir = start_worker
+    eventually { @gate.num_waiting == 1 }
+    @gate << "by another"
+
+    expect(task.wait(timeout: 20).result(:only)).to eq("by another")
+    expect(task.steps.first).to have_attributes(attempt: 1, worker: heir.id)
+  end
+
+  it "can be stopped twice, and started again" do
+    define_single { |_| 1 }
+    start_orchestrator
+    worker = start_worker
+    expect { worker.start }.to raise_error(Stepwell::Error, "the worker runs already")
+    first = worker.id
+    expect([worker.stop, worker.stop, worker.running?, worker.id]).to eq([true, true, false, nil])
+    worker.start
+
+    expect(worker.id).to match(/\A.+:#{Process.pid}:\h{6}\z/).and(satisfy { |id| id != first })
+    expect(Stepwell.submit("spec/single").wait(timeout: 20).steps.first.worker).to eq(worker.id)
+  end
+
+  it "shares the steps with other workers: each is executed once" do
+    define_single { |step| step.context["n"] }
+    start_orchestrator
+    workers = Array.new(3) { start_worker(concurrency: 2) }
+    tasks = Stepwell.submit_all(Array.new(300) { |n| { workflow: "spec/single", context: { n: n } } })
+    Stepwell.wait_all(tasks, timeout: 30)
+
+    expect(Specs::Steps.executed.size).to eq(300)
+    expect(tasks.map { |task| task.result(:only) }).to eq((0..299).to_a)
+    ids = psql("select distinct worker_id from stepwell.steps").lines(chomp: true)
+    expect(ids - workers.map(&:id)).to be_empty
+  end
+
+  it "has handlers that submit further tasks and wait for them" do
+    define_single("inner") { |step| step.context["n"] + 1 }
+    define_single("outer") { |step| Stepwell.submit("spec/inner", step.context).wait(timeout: 20).result(:only) * 10 }
+    start_stepwell(concurrency: 2)
+
+    expect(Stepwell.submit("spec/outer", { n: 1 }).wait(timeout: 20).result(:only)).to eq(20)
+  end
+end

@@ -1,0 +1,75 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "an exception that cannot be stored as it is" do
+  def failure_of(attempts: 1, &block)
+    define_single(max_attempts: attempts, backoff: { base: 0.01, cap: 0.01 }, &block)
+    start_stepwell
+    task = Stepwell.submit("spec/single").wait(timeout: 30)
+    expect(task.state).to be(:error)
+    expect(task.steps[0].attempt).to eq(attempts)
+    task.steps[0].error
+  end
+
+  it "with NUL in its message keeps its kind, class and code" do
+    error = failure_of(attempts: 2) { |_| raise Stepwell::RetryableError.new("a\u0000b", code: "C\u0000D") }
+    expect(error).to include("kind" => "retryable", "class" => "Stepwell::RetryableError", "message" => "a\u{FFFD}b",
+                             "code" => "C\u{FFFD}D")
+  end
+
+  it "with NUL in its context or metadata keeps kind and message, without them" do
+    error = failure_of do |step|
+      step.metadata["m"] = "\u0000"
+      raise Stepwell::PermanentError.new("gone", code: "GONE", context: { c: "\u0000" })
+    end
+    expect(error).to include("kind" => "permanent", "message" => "gone", "code" => "GONE", "class" =>
+                             "Stepwell::PermanentError")
+    expect(error.values_at("context", "metadata").compact.to_s).not_to include("\u0000")
+  end
+
+  it "with a message that is not UTF-8 has what can be read of it" do
+    expect(failure_of { |_| raise IOError, "caf\xE9 \xFF".b })
+      .to include("class" => "IOError", "message" => /\Acaf.+ .+\z/)
+  end
+
+  it "with a message in another encoding is converted" do
+    expect(failure_of { |_| raise IOError, "Straße".encode("ISO-8859-1") }).to include("message" => "Straße")
+  end
+
+  it "with broken UTF-8 is mended" do
+    expect(failure_of { |_| raise IOError, "a\xFFb" }).to include("message" => "a\u{FFFD}b")
+  end
+
+  it "whose message raises says so" do
+    stub_const("Mean", Class.new(StandardError) { define_method(:message) { raise KeyError, "ha" } })
+    expect(failure_of { |_| raise Mean }).to include("class" => "Mean", "kind" => "retryable", "message" =>
+                                                     "the message of the Mean is not available (KeyError)")
+  end
+
+  it "whose message recurses for ever says so" do
+    stub_const("Mean", Class.new(StandardError) { define_method(:message) { message } })
+    expect(failure_of { |_| raise Mean })
+      .to include("class" => "Mean", "message" => /not available \(SystemStackError\)/)
+  end
+
+  it "that lies about everything is an error like any other" do
+    stub_const("Mean", Class.new(StandardError) do
+      define_method(:backtrace) { raise "no backtrace" }
+      define_method(:respond_to?) { |*| raise "no questions" }
+    end)
+    expect(failure_of(attempts: 2) { |_| raise Mean, "hm" })
+      .to include("kind" => "retryable", "message" => "what the handler raised cannot be read (RuntimeError)")
+  end
+
+  it "with a message of megabytes is cut" do
+    error = failure_of { |_| raise IOError, "ü" * 2_000_000 }
+    expect(error["message"].bytesize).to be < 20_000
+    expect(error["message"]).to end_with("ü…")
+  end
+
+  it "without a name has a class all the same" do
+    expect(failure_of { |_| raise Class.new(StandardError), "anonymous" })
+      .to include("class" => /\A#<Class:0x\h+>\z/, "message" => "anonymous")
+  end
+end

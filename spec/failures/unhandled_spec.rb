@@ -1,0 +1,65 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "a step whose handler a worker lacks" do
+  # Registers the workflow, and forgets its code: a worker of an older release.
+  def define_elsewhere
+    define_single { |_| 1 }
+    start_orchestrator
+    Stepwell.registry.clear
+  end
+
+  worker = <<~RUBY
+    code = Class.new(Stepwell::StepHandler) { define_method(:call) { |step| "attempt \#{step.attempt}" } }
+    Stepwell.workflow("spec/single") { step :only, code } if ENV["KNOWS"]
+    worker = Stepwell::Worker.new(namespaces: "spec").start
+    puts "started"
+    $stdin.read
+    worker.stop
+  RUBY
+
+  def start_other(script, **variables)
+    env = { "DATABASE_URL" => database_url, "STEPWELL__WORKER__UNHANDLED_DELAY" => "100ms",
+            **variables.transform_keys(&:to_s) }
+    run_ruby(script, env: env).tap { |process| expect(process.gets).to eq("started") }
+  end
+
+  it "is given back, the attempt not counted, and taken by a worker that has it" do
+    define_elsewhere
+    older = start_other(worker)
+    task = Stepwell.submit("spec/single")
+    eventually { psql("select count(*) from stepwell.steps where unhandled_since is not null") == "1" }
+    newer = start_other(worker, KNOWS: "1")
+    task.wait(timeout: 30)
+    [older, newer].each { |process| expect(process.wait).to be_success }
+
+    expect(task).to have_attributes(state: :complete, results: { "only" => "attempt 1" })
+    expect(psql("select count(*) from stepwell.step_attempts")).to eq("0")
+    expect(older.errors).to match(%r{WARN this worker has no handler for the step, it goes back.*spec/single#only})
+  end
+
+  it "ends in error that names the handler when nobody has had it for too long" do
+    define_elsewhere
+    older = start_other(worker, STEPWELL__WORKER__UNHANDLED_GIVE_UP: "1s")
+    task = Stepwell.submit("spec/single").wait(timeout: 30)
+    expect(older.wait).to be_success
+
+    expect(task.state).to be(:error)
+    expect(task.error).to eq("only: no worker has the handler spec/single#only of step only")
+    expect(task.steps[0].error).to include("kind" => "permanent", "code" => "UNKNOWN_HANDLER")
+    expect(older.errors).to include("this worker has no handler for the step")
+  end
+
+  it "never becomes a class by its name" do
+    define_single { |_| 1 }
+    start_orchestrator
+    psql("update stepwell.workflow_steps set handler = 'Kernel'")
+    older = start_other(worker, KNOWS: "1", STEPWELL__WORKER__UNHANDLED_GIVE_UP: "1s")
+    task = Stepwell.submit("spec/single").wait(timeout: 30)
+    expect(older.wait).to be_success
+
+    expect(task.error).to eq("only: no worker has the handler Kernel of step only")
+    expect(older.errors).to include("this worker has no handler")
+  end
+end

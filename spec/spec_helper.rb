@@ -1,0 +1,29 @@
+# frozen_string_literal: true
+
+# What the suite's own process and every process it starts see. Variables come after every file, so neither the
+# application's file in config/ nor the shell that runs the specs changes them.
+ENV.delete_if { |name, _| name == "DATABASE_URL" || name.start_with?("STEPWELL__", "PG") }
+ENV["STEPWELL_ENV"] = "test"
+ENV["STEPWELL__LOGGING__LEVEL"] = "warn"
+ENV["STEPWELL__ORCHESTRATOR__POLLING_INTERVAL"] = "100ms"
+ENV["STEPWELL__ORCHESTRATOR__CYCLE"] = "50ms"
+ENV["STEPWELL__WORKER__POLLING_INTERVAL"] = "100ms"
+
+require "bigdecimal"
+require "stepwell"
+
+module Specs
+  ROOT = File.expand_path("..", __dir__)
+end
+
+Dir[File.join(__dir__, "support/*.rb")].each { |file| require file }
+
+RSpec.configure do |config|
+  config.disable_monkey_patching!
+  config.expect_with(:rspec) { |expectations| expectations.max_formatted_output_length = 2_000 }
+  config.include Specs::Patience
+  config.include Specs::Databases
+  config.include Specs::Processes
+  config.include Specs::Folders
+  config.include Specs::Steps
+end

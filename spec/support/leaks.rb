@@ -1,0 +1,36 @@
+# frozen_string_literal: true
+
+# After each example: what it started is stopped, and what it left behind, swallowed or printed makes it fail.
+RSpec.configure do |config|
+  config.before do
+    Stepwell.registry.clear
+    Specs::Cluster.start
+    Specs::Steps.executions.clear
+    Stepwell.logger = Logger.new($stderr, level: Logger::WARN)
+  end
+
+  config.around do |example|
+    printed = Tempfile.new("stderr")
+    original = $stderr.clone
+    $stderr.reopen(printed.path, "a") # also what Rust's half of this process prints
+    begin
+      example.run
+    ensure
+      $stderr.reopen(original)
+      original.close
+    end
+    text = File.read(printed.path)
+    printed.close!
+    raise "the example printed to standard error:\n#{text}" unless text.empty?
+  end
+
+  config.after(:suite) { Specs::Cluster.stop }
+
+  config.after do
+    clean_up
+    left = process_leaks + folder_leaks + leaks
+    drop_databases
+    Stepwell.configuration.instance_variables.each { |name| Stepwell.configuration.remove_instance_variable(name) }
+    raise "the example leaves behind\n  #{left.join("\n  ")}" unless left.empty?
+  end
+end

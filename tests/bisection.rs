@@ -1,0 +1,145 @@
+//! A message that makes PostgreSQL fail, whatever the reason, is alone in the dead letters in the end. The failures here
+//! are made by triggers: no message is known that the functions cannot handle.
+
+mod support;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use stepwell::store::ClaimedStep;
+use stepwell::worker::Handlers;
+use stepwell::Client;
+use support::runtime::{config, orchestrator, request, step, wait, worker, PATIENCE};
+use support::{chain, complete, eventually, Session, TestDatabase};
+use uuid::Uuid;
+
+/// From here on a task with `poison` in its context cannot be written, and a result `"poison"` cannot be stored.
+async fn poison(session: &mut Session) -> Result<()> {
+    session
+        .run(
+            "create function public.refuse() returns trigger language plpgsql as
+               'begin raise exception ''poisoned''; end';
+             create trigger refuse before insert on stepwell.tasks
+               for each row when (new.context ? 'poison') execute function public.refuse();
+             create trigger refuse before update on stepwell.steps
+               for each row when (new.result = '\"poison\"') execute function public.refuse()",
+        )
+        .await?;
+    Ok(())
+}
+
+async fn two_results(session: &mut Session, first: &str) -> Result<Vec<Uuid>> {
+    session.register(&chain(1)).await?;
+    let mut tasks = Vec::new();
+    for result in [first, "1"] {
+        tasks.push(session.submit_one("test/chain", "{}").await?);
+        session.initialize(1).await?;
+        let step = session.claim_one().await?;
+        session.report(&[complete(&step, result)]).await?;
+    }
+    Ok(tasks)
+}
+
+#[tokio::test]
+async fn a_result_that_cannot_be_applied_is_buried_and_its_step_ends_in_error() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    poison(&mut session).await?;
+    let tasks = two_results(&mut session, r#""poison""#).await?;
+    assert!(session.apply(1).await.is_err());
+    assert_eq!(session.queued("step_results").await?, 2, "a batch that fails leaves everything as it was");
+
+    assert!(session.value::<bool>("select stepwell.bury_message('step_results')").await?);
+    assert_eq!(session.dead_reasons().await?, ["poisoned"]);
+    assert_eq!(
+        (session.task_state(tasks[0]).await?, session.steps(tasks[0]).await?),
+        ("error".into(), "a error".into())
+    );
+    let told: String = session.value("select kind || ': ' || message from stepwell.step_attempts").await?;
+    assert_eq!(told, "permanent: the result cannot be applied: poisoned");
+    assert_eq!(session.apply(1).await?.finished, [tasks[1]]);
+    assert!(!session.value::<bool>("select stepwell.bury_message('step_results')").await?, "nothing is left");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_good_message_is_not_buried_in_place_of_a_bad_one_that_another_orchestrator_holds() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    poison(&mut session).await?;
+    let tasks = two_results(&mut session, r#""poison""#).await?;
+    assert!(session.apply(1).await.is_err());
+    other.run("begin; select from pgmq.q_step_results order by msg_id limit 1 for update").await?;
+    session.value::<bool>("select stepwell.bury_message('step_results')").await?;
+    assert_eq!(session.task_state(tasks[1]).await?, "complete");
+    other.run("rollback").await?;
+    session.value::<bool>("select stepwell.bury_message('step_results')").await?;
+    assert_eq!(session.task_state(tasks[0]).await?, "error");
+    assert_eq!(session.count("dead_letters").await?, 1);
+    drop((session, other));
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_collision_of_transactions_buries_nothing() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let tasks = two_results(&mut session, "0").await?;
+    session
+        .run(
+            "create function public.collide() returns trigger language plpgsql as
+               'begin raise exception ''collision'' using errcode = ''40P01''; end';
+             create trigger collide before update on stepwell.steps for each row execute function public.collide()",
+        )
+        .await?;
+    assert!(session.value::<bool>("select stepwell.bury_message('step_results')").await.is_err());
+    session.run("drop trigger collide on stepwell.steps").await?;
+    assert_eq!((session.count("dead_letters").await?, session.queued("step_results").await?), (0, 2));
+    assert_eq!(session.apply(10).await?.finished.len(), tasks.len());
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn running_orchestrators_isolate_bad_messages_and_handle_all_others() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let config = config()?;
+    let (one, two) = (orchestrator(&db, &config).await?, orchestrator(&db, &config).await?);
+    let client = Client::new(one.database().clone());
+    client.register(&[chain(2)]).await?;
+    let mut session = db.session().await?;
+    poison(&mut session).await?;
+    let echo = |step: Arc<ClaimedStep>| async move {
+        let poisoned = step.name == "b" && step.context.contains("bad_result");
+        Ok(if poisoned { r#""poison""# } else { "1" }.to_owned())
+    };
+    let worker = worker(one.database(), 8, Handlers::new().with("a", echo).with("b", echo)).await?;
+
+    let context = |index: usize| match index % 20 {
+        3 => r#"{"poison": 1}"#,
+        7 => r#"{"bad_result": 1}"#,
+        _ => "{}",
+    };
+    let requests: Vec<_> = (0..200).map(|index| request("test/chain", context(index))).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    wait(&client, &tasks).await?;
+    for (index, task) in tasks.iter().enumerate() {
+        let found = client.task(*task).await?;
+        match index % 20 {
+            3 => assert_eq!((found.state.as_str(), found.error.as_deref()), ("error", Some("poisoned"))),
+            7 => {
+                let (state, attempt, error) = step(&client, *task, "b").await?;
+                assert_eq!((found.state.as_str(), state.as_str(), attempt), ("error", "error", 1));
+                assert!(error.contains("poisoned"), "{error}");
+            }
+            _ => assert_eq!(found.state, "complete"),
+        }
+    }
+    eventually("20 are buried", async || Ok((session.count("dead_letters").await? == 20).then_some(()))).await?;
+    drop(session);
+    worker.stop(PATIENCE).await;
+    one.stop().await?;
+    two.stop().await?;
+    db.finish().await
+}

@@ -1,0 +1,242 @@
+-- The schema that the migrations make; written by tests/schema.rs (UPDATE_GOLDEN=1), never by hand.
+
+-- types
+step_state: pending ready enqueued waiting_for_retry complete error cancelled resolved
+task_state: pending in_progress complete error cancelled resolved
+
+-- tables
+claims with (fillfactor=50, autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=500, autovacuum_vacuum_cost_delay=0, toast_tuple_target=8160)
+  claim_id bigint not null identity
+  expires_at timestamp with time zone not null
+  claimed_at timestamp with time zone not null
+  namespace text not null
+  worker_id text not null
+  task_ids uuid[] not null storage m
+  positions smallint[] not null storage m
+  attempts smallint[] not null storage m
+dead_letters
+  dead_letter_id bigint not null identity
+  queue text not null
+  message jsonb
+  reason text not null
+  enqueued_at timestamp with time zone
+  buried_at timestamp with time zone not null
+idempotency_keys
+  workflow text not null
+  idempotency_key text not null
+  task_id uuid not null
+step_attempts
+  task_id uuid not null
+  position smallint not null
+  attempt smallint not null
+  kind text not null
+  error_class text
+  code text
+  message text
+  backtrace jsonb
+  context jsonb
+  metadata jsonb
+  worker_id text
+  started_at timestamp with time zone
+  finished_at timestamp with time zone not null
+step_timers with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000)
+  due_at timestamp with time zone not null
+  task_id uuid not null
+  position smallint not null
+steps with (fillfactor=60, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
+  task_id uuid not null
+  started_at timestamp with time zone
+  finished_at timestamp with time zone
+  run_at timestamp with time zone
+  unhandled_since timestamp with time zone
+  state stepwell.step_state not null
+  position smallint not null
+  waiting_on smallint not null
+  attempt smallint not null default 0
+  max_attempts smallint not null
+  depends_on smallint[]
+  dependents smallint[]
+  name text not null
+  worker_id text
+  result jsonb
+  progress jsonb
+task_events
+  event_id bigint not null identity
+  task_id uuid not null
+  kind text not null
+  actor text
+  reason text
+  details jsonb
+  happened_at timestamp with time zone not null
+tasks with (fillfactor=60, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
+  task_id uuid not null
+  created_at timestamp with time zone not null
+  finished_at timestamp with time zone
+  deadline timestamp with time zone
+  workflow_id integer not null
+  steps_remaining integer not null
+  steps_failed integer not null default 0
+  state stepwell.task_state not null
+  priority smallint not null default 0
+  idempotency_key text
+  correlation_id text
+  tags text[]
+  error text
+  trace_context jsonb
+  context jsonb not null
+unvalidated_tasks
+  task_id uuid not null
+workflow_steps
+  workflow_id integer not null
+  position smallint not null
+  name text not null
+  handler text not null
+  depends_on smallint[]
+  dependents smallint[]
+  max_attempts smallint not null
+  backoff_base interval not null
+  backoff_cap interval not null
+  backoff_jitter real not null
+  timeout interval
+  config jsonb
+workflows
+  workflow_id integer not null identity
+  namespace text not null
+  name text not null
+  version text not null
+  description text
+  input_schema jsonb
+  priority smallint not null default 0
+  timeout interval
+  digest text not null
+  registered_at timestamp with time zone not null default stepwell.now()
+
+-- constraints
+stepwell.claims claims_pkey: PRIMARY KEY (claim_id)
+stepwell.dead_letters dead_letters_pkey: PRIMARY KEY (dead_letter_id)
+stepwell.idempotency_keys idempotency_keys_pkey: PRIMARY KEY (workflow, idempotency_key)
+stepwell.step_attempts step_attempts_kind_check: CHECK ((kind = ANY (ARRAY['retryable'::text, 'permanent'::text, 'timeout'::text, 'lost_lease'::text])))
+stepwell.step_attempts step_attempts_pkey: PRIMARY KEY (task_id, "position", attempt)
+stepwell.step_timers step_timers_pkey: PRIMARY KEY (due_at, task_id, "position")
+stepwell.steps steps_pkey: PRIMARY KEY (task_id, "position")
+stepwell.task_events task_events_pkey: PRIMARY KEY (event_id)
+stepwell.tasks tasks_pkey: PRIMARY KEY (task_id)
+stepwell.tasks tasks_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id)
+stepwell.unvalidated_tasks unvalidated_tasks_pkey: PRIMARY KEY (task_id)
+stepwell.workflow_steps workflow_steps_backoff_jitter_check: CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
+stepwell.workflow_steps workflow_steps_max_attempts_check: CHECK ((max_attempts >= 1))
+stepwell.workflow_steps workflow_steps_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+stepwell.workflow_steps workflow_steps_pkey: PRIMARY KEY (workflow_id, "position")
+stepwell.workflow_steps workflow_steps_position_check: CHECK (("position" >= 0))
+stepwell.workflow_steps workflow_steps_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id) ON DELETE CASCADE
+stepwell.workflow_steps workflow_steps_workflow_id_name_key: UNIQUE (workflow_id, name)
+stepwell.workflows workflows_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+stepwell.workflows workflows_namespace_check: CHECK ((namespace ~ '^[a-z][a-z0-9_]{0,39}$'::text))
+stepwell.workflows workflows_namespace_name_version_key: UNIQUE (namespace, name, version)
+stepwell.workflows workflows_pkey: PRIMARY KEY (workflow_id)
+stepwell.workflows workflows_priority_check: CHECK (((priority >= '-10'::integer) AND (priority <= 10)))
+stepwell.workflows workflows_version_check: CHECK (((length(version) >= 1) AND (length(version) <= 64)))
+
+-- indexes without a constraint
+CREATE INDEX task_events_task_id ON stepwell.task_events USING btree (task_id)
+
+-- views
+step_status (task_id uuid, position smallint, name text, state text, attempt smallint, max_attempts smallint, worker_id text, started_at timestamp with time zone, finished_at timestamp with time zone, run_at timestamp with time zone, waiting_on smallint, depends_on smallint[], result jsonb, error_kind text, error_class text, error_code text, error_message text)
+steps_in_progress (task_id uuid, position smallint, attempt smallint, worker_id text, claimed_at timestamp with time zone, expires_at timestamp with time zone)
+task_status (task_id uuid, namespace text, name text, version text, state text, priority smallint, created_at timestamp with time zone, finished_at timestamp with time zone, steps_remaining integer, steps_total bigint, steps_in_progress bigint, waits_for text)
+
+-- functions
+admit_tasks(p_task_ids uuid[], p_errors text[])
+  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 8edbbe39
+apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
+  returns record, plpgsql volatile, body 5770647f
+apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[])
+  returns record, plpgsql volatile, body e3505ef8
+apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body fa75d9d4
+apply_results(p_batch integer)
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 305d4de4
+as_bigint(p_text text)
+  returns bigint, sql immutable, body 55d0facf
+as_failure(p_result jsonb, p_why text)
+  returns jsonb, sql immutable, body 64a07d17
+as_smallint(p_text text)
+  returns smallint, sql immutable, body a186827e
+as_uuid(p_text text)
+  returns uuid, sql immutable, body 0925bab7
+bury_message(p_queue text)
+  returns boolean, plpgsql volatile, body 4f1169c6
+bury_results(p_messages jsonb[], p_times timestamp with time zone[])
+  returns integer, plpgsql volatile, body cb06396d
+cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
+  returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea057009
+check_invariants()
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 9ca93ee5
+claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 876808fc
+create_queue(p_queue text)
+  returns void, plpgsql volatile, body 2c36a612
+enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
+  returns text[], plpgsql volatile, body 2def959d
+fail_tasks(p_failed_tasks uuid[])
+  returns uuid[], plpgsql volatile, body 6af85437
+handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
+  returns void, plpgsql volatile, body 56fd8f99
+heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
+  returns SETOF bigint, plpgsql volatile, body 19efb1c2
+initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ac189488
+initialize_tasks(p_batch integer)
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea1baf73
+is_result(p_message jsonb)
+  returns boolean, sql immutable, body 7d0caf97
+lock_task(p_task_id uuid)
+  returns stepwell.task_state, plpgsql volatile, body 4177dcfb
+messages_in_flight()
+  returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body f4c4b165
+microseconds(p_value jsonb)
+  returns interval, sql immutable, body 856842e6
+now()
+  returns timestamp with time zone, sql volatile, body 326b96fb
+pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
+  returns record, plpgsql volatile, body 9cee15bd
+priority_level(p_priority text)
+  returns smallint, sql immutable, body ff6e4bdd
+read_requests(p_messages jsonb[], p_times timestamp with time zone[])
+  returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body ca836c29
+recover_claims(p_batch integer)
+  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 48065c6e
+register_workflow(p_definition jsonb)
+  returns integer, plpgsql volatile, body fced61e7
+release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
+  returns integer, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 56363b86
+release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
+  returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 626b2e7a
+report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
+  returns boolean, plpgsql volatile, body 24917a73
+report_results(p_worker_id text, p_results jsonb[])
+  returns integer[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3a211f
+retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
+  returns interval, sql volatile, body e7f49d92
+retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
+  returns text[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body e1f42500
+settle_tasks(p_task_ids uuid[])
+  returns uuid[], plpgsql volatile, body 6b55ec99
+shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
+  returns void, plpgsql volatile, body 763489a4
+smallints(p_array jsonb)
+  returns smallint[], sql immutable, body 1313511e
+submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 76a8d54c
+submit_tasks(p_requests jsonb[])
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 2bd3df6e
+take_unvalidated_tasks(p_batch integer)
+  returns TABLE(task_id uuid, context text, input_schema text), sql volatile, body 2102c6fe
+uuid_v7()
+  returns uuid, sql volatile, body 46c3d1be
+wake_due_steps(p_batch integer)
+  returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3eff9b
+
+-- queues
+step_results: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, vacuum_truncate=false
+task_requests: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, vacuum_truncate=false

@@ -1,0 +1,141 @@
+//! Bringing the schema into a database: twice, from several processes at once, by an ordinary role, and meeting a schema
+//! of another version.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use stepwell::store::Store;
+use stepwell::{Database, Error, Orchestrator, Worker};
+use support::runtime::config;
+use support::{chain, complete, drain, TestDatabase};
+
+async fn store(url: &str) -> Result<Store> {
+    Ok(Store::connect(url, 2, Duration::from_secs(10)).await?)
+}
+
+#[tokio::test]
+async fn a_second_migration_changes_nothing() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let store = store(&db.url()).await?;
+    assert!(matches!(store.check_schema().await, Err(Error::SchemaTooOld { found: 0, known }) if known > 0));
+    store.migrate().await?;
+    store.check_schema().await?;
+    let mut session = db.session().await?;
+    let applied =
+        "select string_agg(version || ' ' || installed_on, ',' order by version) from stepwell._sqlx_migrations";
+    let first: String = session.value(applied).await?;
+    store.migrate().await?;
+    assert_eq!(session.value::<String>(applied).await?, first);
+    let public: i64 =
+        session.value("select count(*) from pg_class where relnamespace = 'public'::regnamespace").await?;
+    assert_eq!(public, 0, "nothing of ours stands in the schema public");
+    drop(session);
+    store.close().await;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn several_processes_may_migrate_at_once() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let mut migrations = tokio::task::JoinSet::new();
+    for _ in 0..6 {
+        let store = store(&db.url()).await?;
+        migrations.spawn(async move {
+            store.migrate().await?;
+            store.check_schema().await?;
+            store.close().await;
+            Ok::<_, Error>(())
+        });
+    }
+    migrations.join_all().await.into_iter().collect::<Result<(), Error>>()?;
+    let mut session = db.session().await?;
+    session.start(&chain(2)).await?;
+    assert_eq!(drain(&mut session, |step| complete(step, "1")).await?, ["a", "b"]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_schema_of_a_newer_program_is_left_alone() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session
+        .run(
+            "insert into stepwell._sqlx_migrations (version, description, success, checksum, execution_time)
+             values (9999, 'of the future', true, '', 0)",
+        )
+        .await?;
+    let too_new = |error: Error| matches!(error, Error::SchemaTooNew { found: 9999, known } if known < 9999);
+    let store = store(&db.url()).await?;
+    assert!(too_new(store.migrate().await.err().context("it migrated")?));
+    assert!(too_new(store.check_schema().await.err().context("it fits")?));
+    store.close().await;
+
+    let database = Database::connect(&db.url(), &config()?).await?;
+    let orchestrator = Orchestrator::start(database.clone()).await.err().context("an orchestrator started")?;
+    assert!(orchestrator.to_string().contains("upgrade this program"), "{orchestrator}");
+    assert!(too_new(orchestrator));
+    let worker = Worker::start(database.clone(), vec!["test".to_owned()], 1).await.err().context("a worker started")?;
+    assert!(too_new(worker));
+    database.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_schema_that_is_missing_or_older_stops_a_worker() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let database = Database::connect(&db.url(), &config()?).await?;
+    let start = async || Worker::start(database.clone(), vec!["test".to_owned()], 1).await.err();
+    assert!(matches!(start().await, Some(Error::SchemaTooOld { found: 0, .. })));
+
+    database.store().migrate().await?;
+    let mut session = db.session().await?;
+    session.run("delete from stepwell._sqlx_migrations where version > 1").await?;
+    assert!(matches!(start().await, Some(Error::SchemaTooOld { found: 1, known }) if known > 1));
+    database.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_migration_that_fails_says_so_and_works_when_the_obstacle_is_gone() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let mut session = db.session().await?;
+    session.run("create schema stepwell; create table stepwell.tasks (id int)").await?;
+    let store = store(&db.url()).await?;
+    let error = store.migrate().await.err().context("it migrated")?;
+    assert!(matches!(error, Error::Migration { .. }), "{error:?}");
+    assert!(matches!(store.check_schema().await, Err(Error::SchemaTooOld { .. })));
+    session.run("drop table stepwell.tasks").await?;
+    store.migrate().await?;
+    store.check_schema().await?;
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn an_ordinary_role_that_may_create_in_the_database_is_enough() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let mut session = db.session().await?;
+    let role = format!("ordinary_{}", db.name());
+    session.run(&format!("create role {role} login; grant create on database {} to {role}", db.name())).await?;
+    let url = db.url().replacen("stepwell@", &format!("{role}@"), 1);
+    let store = store(&url).await?;
+    store.migrate().await?;
+    store.close().await;
+
+    let mut as_role = support::Session::connect(&url).await?;
+    let task = as_role.start(&chain(2)).await?;
+    assert_eq!(drain(&mut as_role, |step| complete(step, "1")).await?, ["a", "b"]);
+    assert_eq!(as_role.task_state(task).await?, "complete");
+    let privileged: bool = as_role.value("select rolsuper from pg_roles where rolname = current_user").await?;
+    assert!(!privileged);
+    drop(as_role);
+    session.run(&format!("reassign owned by {role} to current_user; drop owned by {role}; drop role {role}")).await?;
+    drop(session);
+    db.finish().await
+}

@@ -1,0 +1,558 @@
+//! Orchestrators, workers and clients together, in one process and as if in several: each link to the database stands
+//! for a process.
+
+#![allow(clippy::unwrap_used, reason = "a handler that cannot go on fails the test")]
+
+mod support;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::Result;
+use serde_json::json;
+use stepwell::store::ClaimedStep;
+use stepwell::worker::{Failure, FailureKind, HandlerResult, Handlers, Outcome};
+use stepwell::{Client, Error, Worker};
+use support::runtime::{config, link, orchestrator, request, step, submit, wait, worker, PATIENCE};
+use support::session::NAMESPACE;
+use support::{chain, define, diamond, eventually, Session, TestDatabase};
+use tokio::sync::Semaphore;
+use uuid::Uuid;
+
+type Executions = Arc<Mutex<HashMap<(Uuid, String), u32>>>;
+
+/// Adds one to the context's `n`, or to the sum of all dependencies' results.
+async fn add_one(step: Arc<ClaimedStep>) -> HandlerResult {
+    let numbers: HashMap<String, i64> = serde_json::from_str(step.results.as_ref().unwrap_or(&step.context)).unwrap();
+    Ok((numbers.values().sum::<i64>() + 1).to_string())
+}
+
+/// Handlers of these names that all add one and count how often each step was executed.
+fn counting(names: &[&str], executions: &Executions) -> Handlers {
+    names.iter().fold(Handlers::new(), |handlers, name| {
+        let executions = executions.clone();
+        handlers.with(*name, move |step: Arc<ClaimedStep>| {
+            *executions.lock().unwrap().entry((step.task_id, step.name.clone())).or_default() += 1;
+            add_one(step)
+        })
+    })
+}
+
+fn each_once(executions: &Executions) -> usize {
+    let executions = executions.lock().unwrap();
+    for (step, count) in executions.iter() {
+        assert_eq!(*count, 1, "{step:?}");
+    }
+    executions.len()
+}
+
+async fn completed_steps(session: &mut Session) -> Result<i64> {
+    Ok(session.value("select count(*) from stepwell.steps where state = 'complete'").await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn chains_and_diamonds_compute_their_results() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(4), diamond()]).await?;
+    let executions = Executions::default();
+    let handlers = counting(&["a", "b", "c", "d", "start", "left", "right", "end"], &executions);
+    let worker = worker(orchestrator.database(), 4, handlers).await?;
+
+    let line = submit(&client, "test/chain", r#"{"n": 5}"#).await?;
+    let square = submit(&client, "test/diamond", r#"{"n": 10}"#).await?;
+    wait(&client, &[line, square]).await?;
+
+    assert_eq!(step(&client, line, "d").await?, ("complete".into(), 1, "9".into()));
+    assert_eq!(step(&client, square, "end").await?, ("complete".into(), 1, "25".into()));
+    assert_eq!(client.task(line).await?.state, "complete");
+    assert_eq!(each_once(&executions), 8);
+    assert_eq!(worker.stop(PATIENCE).await, 0);
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_wake_each_other_without_polling() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.orchestrator.polling_interval = Duration::from_secs(3600);
+    settings.worker.polling_interval = Duration::from_secs(3600);
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let (of_worker, of_client) = (link(&db, &settings).await?, link(&db, &settings).await?);
+    let client = Client::new(of_client.clone());
+    client.register(&[chain(3)]).await?;
+    let worker = worker(&of_worker, 1, counting(&["a", "b", "c"], &Executions::default())).await?;
+
+    for n in 0..3 {
+        let task = submit(&client, "test/chain", &format!(r#"{{"n": {n}}}"#)).await?;
+        wait(&client, &[task]).await?;
+        assert_eq!(step(&client, task, "c").await?.2, (n + 3).to_string());
+    }
+    worker.stop(PATIENCE).await;
+    of_worker.close().await;
+    of_client.close().await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_where_a_stopped_orchestrator_left_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let config = config()?;
+    let first = orchestrator(&db, &config).await?;
+    let database = link(&db, &config).await?;
+    let client = Client::new(database.clone());
+    client.register(&[chain(4)]).await?;
+    let executions = Executions::default();
+    let worker = worker(&database, 4, counting(&["a", "b", "c", "d"], &executions)).await?;
+
+    let requests: Vec<_> = (0..100).map(|n| request("test/chain", format!(r#"{{"n": {n}}}"#))).collect();
+    let mut tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    let mut session = db.session().await?;
+    eventually("some steps are complete", async || Ok((completed_steps(&mut session).await? > 0).then_some(())))
+        .await?;
+    first.stop().await?;
+    tasks.extend(client.submit(&requests).await?.iter().map(|submitted| submitted.task_id));
+    assert!(session.queued("task_requests").await? >= 100, "nobody initializes tasks any more");
+
+    let second = orchestrator(&db, &config).await?;
+    wait(&client, &tasks).await?;
+    assert_eq!(each_once(&executions), 800);
+    assert_eq!(completed_steps(&mut session).await?, 800);
+    drop(session);
+    worker.stop(PATIENCE).await;
+    database.close().await;
+    second.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_orchestrators_and_two_workers_share_the_work() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let config = config()?;
+    let (one, two) = (orchestrator(&db, &config).await?, orchestrator(&db, &config).await?);
+    let client = Client::new(one.database().clone());
+    client.register(&[diamond()]).await?;
+    let executions = Executions::default();
+    let names = ["start", "left", "right", "end"];
+    let workers = [
+        worker(one.database(), 4, counting(&names, &executions)).await?,
+        worker(two.database(), 4, counting(&names, &executions)).await?,
+    ];
+
+    let requests: Vec<_> = (0..200).map(|n| request("test/diamond", format!(r#"{{"n": {n}}}"#))).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    wait(&client, &tasks).await?;
+
+    assert_eq!(each_once(&executions), 800);
+    for (n, task) in tasks.iter().enumerate() {
+        assert_eq!(step(&client, *task, "end").await?.2, (2 * n + 5).to_string());
+    }
+    let finished = one.status().summary.tasks_finished + two.status().summary.tasks_finished;
+    assert_eq!(finished, 200, "each task is finished by one of them");
+    for worker in workers {
+        worker.stop(PATIENCE).await;
+    }
+    one.stop().await?;
+    two.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stopping_worker_finishes_what_runs_and_gives_back_the_rest_uncounted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.prefetch = Duration::from_secs(3600); // whatever its rate is, it claims ahead
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let database = orchestrator.database();
+    let client = Client::new(database.clone());
+    client.register(&[chain(1)]).await?;
+    let requests: Vec<_> = (0..300).map(|n| request("test/chain", format!(r#"{{"n": {n}}}"#))).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    let done = |step: &ClaimedStep| (Outcome::Complete("1".into()), step.clone());
+
+    let mut session = db.session().await?;
+    let held = "select coalesce(sum(cardinality(task_ids)), 0)::bigint from stepwell.claims";
+    let worker = Worker::start(database.clone(), vec![NAMESPACE.to_owned()], 1).await?;
+    let mut taken = 1;
+    let running = loop {
+        let step = worker.take().await.unwrap();
+        if session.value::<i64>(held).await? > 1 {
+            break step;
+        }
+        let (outcome, step) = done(&step);
+        worker.report(&step, &outcome, Duration::ZERO);
+        taken += 1;
+    };
+    assert!(taken < 300, "the worker never claimed ahead");
+
+    let worker = Arc::new(worker);
+    let stopping = tokio::spawn({
+        let worker = worker.clone();
+        async move { worker.stop(PATIENCE).await }
+    });
+    eventually("only the running step is held", async || Ok((session.value::<i64>(held).await? == 1).then_some(())))
+        .await?;
+    assert!(!stopping.is_finished());
+    worker.report(&running, &Outcome::Complete("2".into()), Duration::ZERO);
+    assert_eq!(stopping.await?, 0);
+
+    let successor = support::runtime::worker(database, 4, Handlers::new().with("a", add_one)).await?;
+    wait(&client, &tasks).await?;
+    assert_eq!(step(&client, running.task_id, "a").await?, ("complete".into(), 1, "2".into()));
+    assert_eq!(session.value::<i16>("select max(attempt) from stepwell.steps").await?, 1);
+    assert_eq!(session.count("step_attempts").await?, 0);
+    drop(session);
+    successor.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_outlives_the_grace_period_is_given_back_uncounted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let (started, running) = (Arc::new(Semaphore::new(0)), Arc::new(()));
+    let (signal, token) = (started.clone(), Arc::downgrade(&running));
+    let endless = Handlers::new().with("a", move |_: Arc<ClaimedStep>| {
+        let (signal, running) = (signal.clone(), token.upgrade());
+        async move {
+            signal.add_permits(1);
+            std::future::pending::<()>().await;
+            drop(running);
+            Ok(String::new())
+        }
+    });
+    let hanging = worker(orchestrator.database(), 1, endless).await?;
+    let task = submit(&client, "test/chain", r#"{"n": 1}"#).await?;
+    started.acquire().await?.forget();
+    assert_eq!(step(&client, task, "a").await?.0, "in_progress");
+    assert_eq!(hanging.stop(Duration::ZERO).await, 1);
+    eventually("the handler's future is dropped", async || Ok((Arc::strong_count(&running) == 1).then_some(())))
+        .await?;
+
+    let successor = worker(orchestrator.database(), 1, Handlers::new().with("a", add_one)).await?;
+    wait(&client, &[task]).await?;
+    assert_eq!(step(&client, task, "a").await?, ("complete".into(), 1, "2".into()));
+    successor.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+// On the test's own thread, so that the test harness swallows what the panic prints.
+#[tokio::test]
+async fn a_panic_and_a_timeout_are_failures_that_are_retried() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    let quickly = json!({ "base": 0.001, "cap": 0.001 });
+    let workflow = define(
+        "clumsy",
+        json!([
+            { "name": "panics", "backoff": quickly },
+            { "name": "hangs", "backoff": quickly, "timeout": 0.02 },
+            { "name": "always_hangs", "backoff": quickly, "timeout": 0.02, "max_attempts": 2 }
+        ]),
+    );
+    client.register(&[workflow]).await?;
+    let handlers = Handlers::new()
+        .with("panics", |step: Arc<ClaimedStep>| async move {
+            assert!(step.attempt > 1, "boom");
+            Ok("1".to_owned())
+        })
+        .with("hangs", |step: Arc<ClaimedStep>| async move {
+            if step.attempt == 1 {
+                std::future::pending::<()>().await;
+            }
+            Ok("2".to_owned())
+        })
+        .with("always_hangs", |_: Arc<ClaimedStep>| std::future::pending());
+    let worker = worker(orchestrator.database(), 3, handlers).await?;
+    let task = submit(&client, "test/clumsy", "{}").await?;
+    wait(&client, &[task]).await?;
+
+    assert_eq!(client.task(task).await?.state, "error");
+    assert_eq!(step(&client, task, "panics").await?, ("complete".into(), 2, "1".into()));
+    assert_eq!(step(&client, task, "hangs").await?, ("complete".into(), 2, "2".into()));
+    assert_eq!(step(&client, task, "always_hangs").await?.0, "error");
+    let mut session = db.session().await?;
+    let attempts = "select s.name || ' ' || a.attempt || ' ' || a.kind from stepwell.step_attempts a
+                      join stepwell.steps s using (task_id, position) order by 1";
+    assert_eq!(
+        session.column::<String>(attempts).await?,
+        ["always_hangs 1 timeout", "always_hangs 2 timeout", "hangs 1 timeout", "panics 1 retryable"]
+    );
+    let boom: bool = session.value("select bool_or(message like '%boom%') from stepwell.step_attempts").await?;
+    assert!(boom, "the panic's message is kept");
+    drop(session);
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_without_a_handler_waits_for_a_worker_that_has_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.unhandled_delay = Duration::ZERO;
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let old = worker(orchestrator.database(), 1, Handlers::new()).await?;
+    let task = submit(&client, "test/chain", r#"{"n": 1}"#).await?;
+    let mut session = db.session().await?;
+    let unhandled = "select count(*) from stepwell.steps where unhandled_since is not null";
+    eventually("a worker gave the step back", async || Ok((session.value::<i64>(unhandled).await? == 1).then_some(())))
+        .await?;
+    drop(session);
+
+    let new = worker(orchestrator.database(), 1, Handlers::new().with("a", add_one)).await?;
+    wait(&client, &[task]).await?;
+    assert_eq!(step(&client, task, "a").await?, ("complete".into(), 1, "2".into()));
+    old.stop(PATIENCE).await;
+    new.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_nobody_handles_ends_in_error_that_names_the_handler() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.unhandled_give_up = Duration::ZERO;
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[define("lonely", json!([{ "name": "a", "handler": "NobodyHasIt" }]))]).await?;
+    let worker = worker(orchestrator.database(), 1, Handlers::new()).await?;
+    let task = submit(&client, "test/lonely", "{}").await?;
+    wait(&client, &[task]).await?;
+    let (state, attempt, error) = step(&client, task, "a").await?;
+    assert_eq!((state.as_str(), attempt), ("error", 1));
+    assert!(error.contains("NobodyHasIt") && error.contains("UNKNOWN_HANDLER"), "{error}");
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_that_cannot_be_stored_fails_alone() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let gate = Arc::new(Semaphore::new(0));
+    let (results, opened) = (
+        [
+            r#""\u0000""#,
+            "1e200000",
+            r#""\ud800""#,
+            "{",
+            "nonsense",
+            r#"{"deep": ["\u0000"]}"#,
+            r#""good""#,
+            "12345678901234567890.50",
+        ],
+        gate.clone(),
+    );
+    let handlers = Handlers::new().with("a", move |step: Arc<ClaimedStep>| {
+        let opened = opened.clone();
+        async move {
+            let _opened = opened.acquire().await.unwrap();
+            let index: HashMap<String, usize> = serde_json::from_str(&step.context).unwrap();
+            Ok(results[index["n"]].to_owned())
+        }
+    });
+    let worker = worker(orchestrator.database(), 40, handlers).await?;
+    let requests: Vec<_> = (0..40).map(|n| request("test/chain", format!(r#"{{"n": {}}}"#, n % 8))).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    gate.add_permits(1_000);
+    wait(&client, &tasks).await?;
+
+    for (n, task) in tasks.iter().enumerate() {
+        let (state, attempt, told) = step(&client, *task, "a").await?;
+        assert_eq!(attempt, 1, "no attempt is repeated: {told}");
+        if n % 8 < 6 {
+            assert_eq!(state, "error");
+            assert!(told.contains("INVALID_RESULT") && told.contains("permanent"), "{told}");
+        } else {
+            assert_eq!((state.as_str(), told.as_str()), ("complete", results[n % 8]));
+        }
+    }
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failure_is_kept_without_the_part_that_cannot_be_stored() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let handlers = Handlers::new().with("a", |_: Arc<ClaimedStep>| async move {
+        Err(Failure {
+            metadata: Some(r#"{"poison": "\u0000"}"#.into()),
+            code: Some("E\0 1".into()),
+            ..Failure::new(FailureKind::Permanent, "Refused", "no \0 and no")
+        })
+    });
+    let worker = worker(orchestrator.database(), 1, handlers).await?;
+    let task = submit(&client, "test/chain", r#"{"n": 1}"#).await?;
+    wait(&client, &[task]).await?;
+    let (state, attempt, error) = step(&client, task, "a").await?;
+    assert_eq!((state.as_str(), attempt), ("error", 1));
+    assert!(error.contains("no \u{fffd} and no") && error.contains("Refused"), "{error}");
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn broken_connections_lose_nothing() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.database.pool_size = 5;
+    settings.worker.lease = Duration::from_secs(1); // a claim whose answer was cut off comes back by its lease
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let of_worker = link(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(4)]).await?;
+    let worker = worker(&of_worker, 10, counting(&["a", "b", "c", "d"], &Executions::default())).await?;
+
+    let mut session = db.session().await?;
+    let others = "from pg_stat_activity
+                   where datname = current_database() and pid <> pg_backend_pid() and backend_type = 'client backend'";
+    let requests: Vec<_> = (0..40).map(|n| request("test/chain", format!(r#"{{"n": {n}}}"#))).collect();
+    let mut tasks = Vec::new();
+    for round in 1..=8 {
+        tasks.extend(client.submit(&requests).await?.iter().map(|submitted| submitted.task_id));
+        let goal = completed_steps(&mut session).await? + 20;
+        eventually("it goes on", async || Ok((completed_steps(&mut session).await? >= goal).then_some(()))).await?;
+        let killed: i64 = session.value(&format!("select count(pg_terminate_backend(pid)) {others}")).await?;
+        assert!(killed > 0, "round {round}");
+    }
+    wait(&client, &tasks).await?;
+
+    assert_eq!(session.value::<i64>("select count(*) from stepwell.tasks where state = 'complete'").await?, 320);
+    let connections: i64 = session.value(&format!("select count(*) {others}")).await?;
+    assert!(connections <= 2 * (5 + 1), "two pools of 5 and a listener each, not {connections}");
+    drop(session);
+    worker.stop(PATIENCE).await;
+    of_worker.close().await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_answer_was_lost_expires_although_its_worker_lives() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.lease = Duration::from_millis(300);
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let (started, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let handlers = Handlers::new().with("a", {
+        let (started, gate) = (started.clone(), gate.clone());
+        move |step: Arc<ClaimedStep>| {
+            let (started, gate) = (started.clone(), gate.clone());
+            async move {
+                if step.context.contains("slow") {
+                    started.add_permits(1);
+                    let _opened = gate.acquire().await.unwrap();
+                }
+                Ok("1".to_owned())
+            }
+        }
+    });
+    let worker = worker(orchestrator.database(), 2, handlers).await?;
+    let slow = submit(&client, "test/chain", r#"{"slow": 1}"#).await?;
+    started.acquire().await?.forget();
+
+    // What the database holds after it claimed for this worker and the answer was lost on the way.
+    let mut session = db.session().await?;
+    session.run("begin").await?;
+    let lost = session.submit_one("test/chain", "{}").await?;
+    session.initialize(1).await?;
+    assert_eq!(session.claim_as(worker.id(), 1, "300 ms").await?.len(), 1);
+    session.run("commit").await?;
+
+    wait(&client, &[lost]).await?;
+    assert_eq!(step(&client, lost, "a").await?, ("complete".into(), 2, "1".into()));
+    gate.add_permits(1);
+    wait(&client, &[slow]).await?;
+    assert_eq!(step(&client, slow, "a").await?, ("complete".into(), 1, "1".into()), "its heartbeats kept the lease");
+    drop(session);
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_attempt_that_lost_its_lease_changes_nothing() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let attempts = Arc::new(AtomicU32::new(0));
+    let (started, gate) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+    let handlers = Handlers::new().with("a", {
+        let (attempts, started, gate) = (attempts.clone(), started.clone(), gate.clone());
+        move |step: Arc<ClaimedStep>| {
+            let (attempts, started, gate) = (attempts.clone(), started.clone(), gate.clone());
+            async move {
+                attempts.fetch_add(1, SeqCst);
+                if step.attempt == 1 {
+                    started.add_permits(1);
+                    let _opened = gate.acquire().await.unwrap();
+                }
+                Ok(step.attempt.to_string())
+            }
+        }
+    });
+    let worker = worker(orchestrator.database(), 2, handlers).await?;
+    let task = submit(&client, "test/chain", "{}").await?;
+    started.acquire().await?.forget();
+    db.session().await?.run("update stepwell.claims set expires_at = now() - interval '1 s'").await?;
+    wait(&client, &[task]).await?;
+    gate.add_permits(1);
+    worker.stop(PATIENCE).await;
+
+    assert_eq!(attempts.load(SeqCst), 2);
+    assert_eq!(step(&client, task, "a").await?, ("complete".into(), 2, "2".into()));
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_when_a_task_is_cancelled_elsewhere_and_when_its_time_is_up() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let config = config()?;
+    let orchestrator = orchestrator(&db, &config).await?;
+    let other = link(&db, &config).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let task = submit(&client, "test/chain", "{}").await?;
+
+    match client.wait(&[task], Some(Duration::from_millis(200)), |_| {}).await {
+        Err(Error::WaitTimeout { task_id, .. }) => assert_eq!(task_id, task),
+        other => panic!("{other:?}"),
+    }
+    assert!(matches!(client.wait(&[Uuid::now_v7()], None, |_| {}).await, Err(Error::UnknownTask { .. })));
+
+    let waiting = tokio::spawn({
+        let client = client.clone();
+        async move { client.wait(&[task], Some(PATIENCE), |_| {}).await }
+    });
+    assert_eq!(Client::new(other.clone()).cancel(task, Some("enough"), Some("me")).await?, "cancelled");
+    waiting.await??;
+    other.close().await;
+    orchestrator.stop().await?;
+    db.finish().await
+}

@@ -1,0 +1,317 @@
+//! `initialize_tasks` and the admission of plain-SQL requests: which workflow, what is wrong with a request, root steps.
+
+mod support;
+
+use anyhow::Result;
+use serde_json::json;
+use stepwell::{Client, Workflow};
+use support::runtime::{config, orchestrator, wait, worker};
+use support::{chain, complete, define, define_with, diamond, drain, eventually, Session, TestDatabase};
+use uuid::Uuid;
+
+fn version(version: &str, first_step: &str) -> Workflow {
+    define_with("chain", json!([{ "name": first_step }]), json!({ "version": version }))
+}
+
+async fn why(session: &mut Session, task: Uuid) -> Result<String> {
+    Ok(session.of_task("select waits_for from stepwell.task_status where task_id = $1", task).await?)
+}
+
+#[tokio::test]
+async fn root_steps_are_enqueued_and_the_others_wait() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session
+        .register(&define(
+            "two_roots",
+            json!([{ "name": "a" }, { "name": "b" }, { "name": "c", "depends_on": ["a", "b"] }]),
+        ))
+        .await?;
+    session.register(&diamond()).await?;
+    let one = session.submit_one("test/two_roots", "{}").await?;
+    let two = session.submit_one("test/diamond", r#"{"n": 1}"#).await?;
+    let initialized = session.initialize(10).await?;
+    assert_eq!((initialized.popped, initialized.initialized, initialized.dead), (2, 2, 0));
+    assert_eq!((initialized.namespaces, initialized.finished), (vec!["test".to_owned()], vec![]));
+    assert_eq!(session.steps(one).await?, "a enqueued, b enqueued, c pending");
+    assert_eq!(session.steps(two).await?, "start enqueued, left pending, right pending, end pending");
+    let counters: String = session
+        .of_task(
+            "select string_agg(waiting_on::text, '' order by position) from stepwell.steps where task_id = $1",
+            two,
+        )
+        .await?;
+    assert_eq!(counters, "0112");
+    assert_eq!(session.of_task::<i32>("select steps_remaining from stepwell.tasks where task_id = $1", two).await?, 4);
+    assert_eq!(session.queued("test_queue").await?, 3);
+    assert_eq!(session.initialize(10).await?.popped, 0);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn the_batch_is_a_limit_and_the_oldest_go_first() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let mut tasks = Vec::new();
+    for _ in 0..5 {
+        tasks.push(session.submit_one("test/chain", "{}").await?);
+    }
+    assert_eq!(session.initialize(2).await?.popped, 2);
+    let known: Vec<Uuid> = session.column("select task_id from stepwell.tasks order by created_at").await?;
+    assert_eq!(known, tasks[..2]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_task_runs_the_version_it_asks_for_or_the_newest() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    for workflow in [version("2", "second"), version("10", "tenth"), version("1", "first")] {
+        session.register(&workflow).await?; // the newest is the last registered, whatever it is called
+    }
+    let newest = session.submit_one("test/chain", "{}").await?;
+    let explicit = session.submit(&[r#"{"workflow": "test/chain", "version": "10"}"#]).await?[0].task_id;
+    session.initialize(10).await?;
+    assert_eq!(session.steps(newest).await?, "first enqueued");
+    assert_eq!(session.steps(explicit).await?, "tenth enqueued");
+    session.register(&version("11", "eleventh")).await?;
+    assert_eq!(session.steps(newest).await?, "first enqueued", "a task keeps its version");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_registered_version_is_immutable() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    let id = session.register(&version("1", "a")).await?;
+    assert_eq!(session.register(&version("1", "a")).await?, id);
+    assert_eq!(support::session::sqlstate(session.register(&version("1", "b")).await).as_deref(), Some("SW002"));
+
+    // Two processes that start at once.
+    session.run("begin").await?;
+    let first = session.register(&version("2", "a")).await?;
+    let waiting = other.pid();
+    let second = tokio::spawn(async move { other.register(&version("2", "a")).await });
+    db.session().await?.until_blocked(waiting, session.pid()).await?;
+    session.run("commit").await?;
+    assert_eq!(second.await??, first);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_request_for_an_unknown_workflow_is_a_dead_letter() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for (workflow, extra) in [
+        ("test/unknown", ""),
+        ("unknown/chain", ""),
+        ("chain", ""),
+        ("", ""),
+        ("/", ""),
+        ("test/chain/more", ""),
+        ("test/chain", r#", "version": "2""#),
+        ("test/chain", r#", "version": 1.5"#),
+    ] {
+        session.submit(&[format!(r#"{{"workflow": "{workflow}"{extra}}}"#)]).await?;
+        let initialized = session.initialize(10).await?;
+        assert_eq!((initialized.popped, initialized.dead), (1, 1), "{workflow}{extra}");
+        let reason = session.dead_reasons().await?.pop().unwrap_or_default();
+        assert!(reason.starts_with(&format!(r#"unknown workflow "{workflow}""#)), "{reason}");
+    }
+    assert_eq!(session.count("tasks").await?, 0);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn garbage_goes_to_the_dead_letters_and_the_rest_of_the_batch_becomes_tasks() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let queue = "task_requests";
+    let first = session.submit_one("test/chain", "{}").await?;
+    let garbage = [
+        "null",
+        "7",
+        "true",
+        "[]",
+        r#""priority""#,
+        r#"[["context"], {"workflow": "test/chain"}]"#,
+        "{}",
+        r#"{"workflow": "test/chain"}"#,
+        r#"{"workflow": "test/chain", "task_id": null}"#,
+        r#"{"workflow": "test/chain", "task_id": {"a": []}}"#,
+        r#"{"workflow": {"name": "test/chain"}, "task_id": "01a20fae-a54b-79ea-b30a-3206635718b2"}"#,
+    ];
+    for message in garbage {
+        session.send(queue, message).await?;
+    }
+    session.run(&format!("insert into pgmq.q_{queue} (vt, message) values (clock_timestamp(), null)")).await?;
+    let last = session.submit_one("test/chain", "{}").await?;
+
+    let initialized = session.initialize(100).await?;
+    assert_eq!((initialized.initialized, initialized.dead), (2, garbage.len() as i32 + 1));
+    assert_eq!(session.dead_reasons().await?.len(), garbage.len() + 1);
+    for task in [first, last] {
+        assert_eq!(session.steps(task).await?, "a enqueued");
+    }
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_bad_request_for_a_known_workflow_is_a_task_in_error_that_says_why() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for (members, says) in [
+        (r#""context": [1]"#, "context is not a JSON object"),
+        (r#""context": "text""#, "context is not a JSON object"),
+        (r#""context": null"#, "context is not a JSON object"),
+        (r#""priority": "soon""#, r#"priority "soon" is none of"#),
+        (r#""priority": 11"#, "priority 11 is none of"),
+        (r#""priority": 0.5"#, "priority 0.5 is none of"),
+        (r#""priority": 1e300"#, "is none of"),
+        (r#""priority": {"level": 1}"#, r#"priority {"level": 1} is none of"#),
+    ] {
+        let task = session.submit(&[format!(r#"{{"workflow": "test/chain", {members}}}"#)]).await?[0].task_id;
+        let initialized = session.initialize(10).await?;
+        assert_eq!((initialized.rejected, initialized.finished), (1, vec![task]), "{members}");
+        assert_eq!(session.task_state(task).await?, "error");
+        let reason = why(&mut session, task).await?;
+        assert!(reason.contains(says), "{members}: {reason}");
+    }
+    assert_eq!(drain(&mut session, |step| complete(step, "1")).await?, [""; 0]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn odd_but_harmless_members_do_no_harm() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for members in [
+        r#""priority": null"#,
+        r#""tags": null"#,
+        r#""tags": "one""#,
+        r#""tags": [1, null, {"a": []}]"#,
+        r#""correlation_id": {"a": 1}, "trace_context": 7"#,
+        r#""validated": [], "unknown": "member""#,
+    ] {
+        session.submit(&[format!(r#"{{"workflow": "test/chain", {members}}}"#)]).await?;
+        assert_eq!(session.initialize(10).await?.initialized, 1, "{members}");
+    }
+    assert_eq!(drain(&mut session, |step| complete(step, "1")).await?.len(), 6);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_task_keeps_what_its_request_says() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let keys = json!({ "priority": "low", "timeout": 90 });
+    session.register(&define_with("chain", json!([{ "name": "a" }]), keys)).await?;
+    let request = r#"{"workflow": "test/chain", "priority": "urgent", "idempotency_key": "k", "correlation_id": "c",
+                      "tags": ["x", "y"], "context": {"price": 1.10, "big": 18446744073709551616}}"#;
+    let told = session.submit(&[request]).await?[0].task_id;
+    let plain = session.submit_one("test/chain", "{}").await?;
+    session.initialize(10).await?;
+    let row =
+        "select concat_ws(' ', state, priority, idempotency_key, correlation_id, tags, context, deadline - created_at)
+                 from stepwell.tasks where task_id = $1";
+    assert_eq!(
+        session.of_task::<String>(row, told).await?,
+        r#"in_progress 10 k c {x,y} {"big": 18446744073709551616, "price": 1.10} 00:01:30"#
+    );
+    assert_eq!(session.of_task::<String>(row, plain).await?, "in_progress -5 {} 00:01:30");
+    for (name, level) in [("low", -5), ("normal", 0), ("high", 5), ("urgent", 10), ("-10", -10), ("7", 7)] {
+        assert_eq!(session.value::<i16>(&format!("select stepwell.priority_level('{name}')")).await?, level);
+    }
+    drop(session);
+    db.finish().await
+}
+
+fn with_schema() -> Workflow {
+    let schema = json!({ "type": "object", "required": ["n"], "properties": { "n": { "type": "integer" } } });
+    define_with(
+        "strict",
+        json!([{ "name": "a" }, { "name": "b", "depends_on": "a" }]),
+        json!({ "input_schema": schema }),
+    )
+}
+
+#[tokio::test]
+async fn a_context_that_nobody_checked_waits_for_an_orchestrator() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&with_schema()).await?;
+    let unchecked = session.submit_one("test/strict", r#"{"n": "x"}"#).await?;
+    let digest = with_schema().digest;
+    let checked = session
+        .submit(&[format!(r#"{{"workflow": "test/strict", "context": {{"n": 1}}, "validated": "{digest}"}}"#)])
+        .await?[0]
+        .task_id;
+    let initialized = session.initialize(10).await?;
+    assert_eq!((initialized.initialized, initialized.unvalidated), (1, 1));
+    assert_eq!(
+        (session.task_state(unchecked).await?, session.steps(unchecked).await?),
+        ("pending".into(), "a pending, b pending".into())
+    );
+    assert!(why(&mut session, unchecked).await?.contains("input schema"));
+    assert_eq!(session.steps(checked).await?, "a enqueued, b pending");
+    assert_eq!(session.initialize(10).await?.unvalidated, 1, "also when its orchestrator died meanwhile");
+
+    assert_eq!(session.cancel(unchecked).await?, "cancelled");
+    assert_eq!(session.initialize(10).await?.unvalidated, 0);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_orchestrator_admits_good_contexts_and_rejects_bad_ones() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[with_schema()]).await?;
+    let handlers = ["a", "b"].iter().fold(stepwell::worker::Handlers::new(), |handlers, name| {
+        handlers.with(*name, |_: std::sync::Arc<stepwell::store::ClaimedStep>| async { Ok("1".to_owned()) })
+    });
+    let worker = worker(orchestrator.database(), 2, handlers).await?;
+
+    let mut session = db.session().await?;
+    let requests: Vec<String> = (0..60)
+        .map(|index| {
+            let context = ["{\"n\": 1}", "{\"n\": \"x\"}", "{}"][index % 3];
+            format!(r#"{{"workflow": "test/strict", "context": {context}, "validated": "of another version"}}"#)
+        })
+        .collect();
+    let submitted = session.submit(&requests).await?;
+    let tasks: Vec<Uuid> = submitted.iter().map(|submitted| submitted.task_id).collect();
+    wait(&client, &tasks).await?;
+    for (index, task) in tasks.iter().enumerate() {
+        match index % 3 {
+            0 => assert_eq!(session.task_state(*task).await?, "complete"),
+            kind => {
+                assert_eq!(
+                    (session.task_state(*task).await?, session.steps(*task).await?),
+                    ("error".into(), "a pending, b pending".into())
+                );
+                let reason = why(&mut session, *task).await?;
+                assert!(reason.contains(["", "context.n", "\"n\" is a required property"][kind]), "{reason}");
+            }
+        }
+    }
+    eventually("all are checked", async || Ok((session.count("unvalidated_tasks").await? == 0).then_some(()))).await?;
+    drop(session);
+    worker.stop(support::runtime::PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}

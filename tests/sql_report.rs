@@ -1,0 +1,207 @@
+//! `report_results`, `release_steps`, `heartbeat` and `report_progress`: what a worker says of the steps it claimed.
+
+mod support;
+
+use anyhow::Result;
+use serde_json::json;
+use stepwell::store::ClaimedStep;
+use support::session::WORKER;
+use support::{chain, complete, define, failed, Session, TestDatabase};
+
+/// A task of `width` steps side by side, all of them claimed at once.
+async fn claimed(db: &TestDatabase, width: usize) -> Result<(Session, Vec<ClaimedStep>)> {
+    let mut session = db.session().await?;
+    let steps: Vec<_> = (0..width).map(|index| json!({ "name": format!("s{index}") })).collect();
+    session.start(&define("wide", steps.into())).await?;
+    let steps = session.claim(1_000).await?;
+    assert_eq!(steps.len(), width);
+    Ok((session, steps))
+}
+
+async fn open_steps(session: &mut Session) -> Result<Vec<i16>> {
+    Ok(session.column("select unnest(positions) from stepwell.claims order by 1").await?)
+}
+
+#[tokio::test]
+async fn a_claim_shrinks_with_each_report_and_disappears_with_the_last() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 4).await?;
+    assert_eq!(open_steps(&mut session).await?, [0, 1, 2, 3]);
+    assert_eq!(session.report(&[complete(&steps[1], "1"), failed(&steps[3], "permanent", "")]).await?, [0; 0]);
+    assert_eq!(open_steps(&mut session).await?, [0, 2]);
+    session.report(&[complete(&steps[2], "1")]).await?;
+    assert_eq!(open_steps(&mut session).await?, [0]);
+    session.report(&[complete(&steps[0], "1")]).await?;
+    assert_eq!(session.count("claims").await?, 0);
+    let order: Vec<i32> =
+        session.column("select (message ->> 'step')::int from pgmq.q_step_results order by msg_id").await?;
+    assert_eq!(order, [1, 3, 2, 0]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_report_of_several_claims_shrinks_each() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.start(&define("three", json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]))).await?;
+    let (one, two) = (session.claim(2).await?, session.claim(2).await?);
+    assert_eq!((one.len(), two.len()), (2, 1));
+    session.report(&[complete(&one[0], "1"), complete(&two[0], "1")]).await?;
+    assert_eq!(session.column::<i64>("select claim_id from stepwell.claims").await?, [one[1].claim_id]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_repeated_report_is_refused_whole_and_changes_nothing() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 3).await?;
+    let report = [complete(&steps[0], "1"), complete(&steps[1], "2")];
+    assert_eq!(session.report(&report).await?, [0; 0]);
+    assert_eq!(session.report(&report).await?, [1, 2]);
+    assert_eq!(session.report(&[complete(&steps[2], "3"), report[0].clone()]).await?, [2], "only what is new counts");
+    assert_eq!(session.report(&report).await?, [1, 2], "the claim is gone altogether");
+    assert_eq!(session.queued("step_results").await?, 3);
+    assert_eq!(session.apply(10).await?.completed, 3);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_result_counts_only_from_the_claim_and_worker_that_hold_the_attempt() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 2).await?;
+    let step = &steps[0];
+    assert_eq!(session.report_as("another", &[complete(step, "1")]).await?, [1]);
+    let forged = [
+        ClaimedStep { claim_id: step.claim_id + 1, ..step.clone() },
+        ClaimedStep { attempt: 2, ..step.clone() },
+        ClaimedStep { position: 7, ..step.clone() },
+        ClaimedStep { task_id: uuid::Uuid::now_v7(), ..step.clone() },
+    ];
+    let reports: Vec<String> = forged.iter().map(|step| complete(step, "1")).collect();
+    assert_eq!(session.report(&reports).await?, [1, 2, 3, 4]);
+    assert_eq!(
+        session.report(&["null", "[]", "{}", r#"{"claim": "x", "task_id": 1, "step": {}}"#]).await?,
+        [1, 2, 3, 4]
+    );
+    assert_eq!(session.queued("step_results").await?, 0);
+    assert_eq!(open_steps(&mut session).await?, [0, 1]);
+
+    let mixed = [reports[0].clone(), complete(step, "1"), reports[1].clone()];
+    assert_eq!(session.report(&mixed).await?, [1, 3], "the good one among them is accepted");
+    assert_eq!(open_steps(&mut session).await?, [1]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn nothing_to_report_is_no_error() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    assert_eq!(session.report(&[] as &[&str]).await?, [0; 0]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_worker_that_reports_the_same_step_twice_at_once_finishes_it_once() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 1).await?;
+    assert_eq!(session.report(&[complete(&steps[0], "1"), complete(&steps[0], "2")]).await?, [0; 0]);
+    let applied = session.apply(10).await?;
+    assert_eq!((applied.completed, applied.stale), (1, 1));
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_result_is_passed_on_exactly() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 1).await?;
+    let exact = r#"[18446744073709551616, 1.10, 0.1000000000000000000000000000001, 1e2, "\\u0000 ü 🦀", null]"#;
+    session.report(&[complete(&steps[0], exact)]).await?;
+    session.apply(1).await?;
+    let kept: String = session.value("select result::text from stepwell.steps").await?;
+    assert_eq!(kept, r#"[18446744073709551616, 1.10, 0.1000000000000000000000000000001, 100, "\\u0000 ü 🦀", null]"#);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_released_step_goes_back_with_its_attempt_uncounted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 3).await?;
+    assert_eq!(session.release_as(WORKER, &steps[1..]).await?, 2);
+    assert_eq!(open_steps(&mut session).await?, [0]);
+    assert_eq!(session.report(&[complete(&steps[1], "1")]).await?, [1], "what was given back is not the worker's");
+
+    let again = session.claim_as("another", 10, "60 s").await?;
+    assert_eq!(again.iter().map(|step| (step.position, step.attempt)).collect::<Vec<_>>(), [(1, 1), (2, 1)]);
+    assert_eq!(session.count("step_attempts").await?, 0);
+    assert_eq!(session.release_as(WORKER, &steps[1..]).await?, 0, "a release that is repeated changes nothing");
+    assert_eq!(session.release_as(WORKER, &again).await?, 0, "nor does one of another worker's steps");
+    assert_eq!(session.release_as(WORKER, &[]).await?, 0);
+    assert_eq!(session.queued("test_queue").await?, 0);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_release_with_a_delay_hides_the_step_for_that_long() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 1).await?;
+    let released: i32 = session
+        .value(&format!(
+            "select stepwell.release_steps('{WORKER}', array[{}]::bigint[], array['{}']::uuid[], array[0]::smallint[], 3600)",
+            steps[0].claim_id, steps[0].task_id
+        ))
+        .await?;
+    assert_eq!((released, session.queued("test_queue").await?), (1, 1));
+    assert!(session.claim(10).await?.is_empty());
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_heartbeat_extends_the_claims_it_names() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.set_clock("2030-01-01 00:00:00+00").await?;
+    session.start(&define("three", json!([{ "name": "a" }, { "name": "b" }, { "name": "c" }]))).await?;
+    let mut claims = Vec::new();
+    for worker in [WORKER, WORKER, "another"] {
+        claims.push(session.claim_as(worker, 1, "60 s").await?[0].claim_id);
+    }
+    session.advance_clock("30 s").await?;
+    let unknown = claims[2] + 1;
+    assert_eq!(session.heartbeat(WORKER, &[claims[0], claims[2], unknown], "90 s").await?, [claims[0]]);
+    let left = "select extract(epoch from expires_at - stepwell.now())::int from stepwell.claims order by claim_id";
+    assert_eq!(session.column::<i32>(left).await?, [90, 30, 30]);
+    session.advance_clock("31 s").await?;
+    assert_eq!(session.recover(10).await?.popped, 2);
+    assert_eq!(session.heartbeat(WORKER, &claims, "90 s").await?, [claims[0]], "a recovered claim does not come back");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn progress_is_kept_and_tells_whether_the_attempt_is_still_ours() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.set_clock("2030-01-01 00:00:00+00").await?;
+    let task = session.start(&chain(1)).await?;
+    let step = session.claim_one().await?;
+    assert!(session.report_progress(WORKER, &step, r#"{"done": 1.10}"#).await?);
+    assert!(session.report_progress(WORKER, &step, "null").await?, "null asks without telling");
+    let progress: String =
+        session.of_task("select progress::text from stepwell.steps where task_id = $1", task).await?;
+    assert_eq!(progress, r#"{"done": 1.10}"#);
+    assert!(!session.report_progress("another", &step, "1").await?);
+    session.advance_clock("61 s").await?;
+    session.recover(10).await?;
+    assert!(!session.report_progress(WORKER, &step, "2").await?);
+    drop(session);
+    db.finish().await
+}
