@@ -556,3 +556,21 @@ async fn a_wait_ends_when_a_task_is_cancelled_elsewhere_and_when_its_time_is_up(
     orchestrator.stop().await?;
     db.finish().await
 }
+
+#[tokio::test]
+async fn a_wait_for_what_is_no_task_says_so_and_one_still_in_the_queue_waits() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let database = link(&db, &config()?).await?;
+    let client = Client::new(database.clone());
+    client.register(&[chain(1)]).await?;
+    let queued = submit(&client, "test/chain", "{}").await?; // there is no orchestrator to take it up
+
+    let (first, second) = (Uuid::now_v7(), Uuid::now_v7());
+    let error = client.wait(&[queued, first, second], Some(PATIENCE), |_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::UnknownTask { task_id } if task_id == first || task_id == second), "{error}");
+    let error = client.wait(&[queued], Some(Duration::from_millis(10)), |_| ()).await.unwrap_err();
+    assert!(matches!(error, Error::WaitTimeout { task_id, .. } if task_id == queued), "{error}");
+
+    database.close().await;
+    db.finish().await
+}

@@ -165,7 +165,7 @@ as_smallint(p_text text)
 as_uuid(p_text text)
   returns uuid, sql immutable, body 0925bab7
 bury_message(p_queue text)
-  returns boolean, plpgsql volatile, body 4f1169c6
+  returns boolean, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 4f1169c6
 bury_results(p_messages jsonb[], p_times timestamp with time zone[])
   returns integer, plpgsql volatile, body cb06396d
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)

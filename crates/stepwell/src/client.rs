@@ -149,8 +149,12 @@ impl Client {
         let finished = self.persist(|| self.database.store().finished_among(task_ids)).await?;
         signals.settle(&finished);
         waits.retain(|(_, wait)| !*wait.borrow());
-        if let [(task_id, _)] = waits[..] {
-            self.persist(|| self.database.store().find_task(task_id)).await?; // there is such a task
+        let unfinished: Vec<Uuid> = waits.iter().map(|(task_id, _)| *task_id).collect();
+        if !unfinished.is_empty() {
+            let unknown = self.persist(|| self.database.store().unknown_among(&unfinished)).await?;
+            if let Some(task_id) = unknown.first() {
+                return Err(Error::UnknownTask { task_id: *task_id });
+            }
         }
         let mut reported = usize::MAX;
         loop {

@@ -191,6 +191,27 @@ impl Store {
         .or_fail(self)
     }
 
+    /// Which of these are no tasks at all: without a row, not in the queue, not among the dead letters. One snapshot, in
+    /// which a request that is being taken up is in one place or the other.
+    pub async fn unknown_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        sqlx::query_scalar(
+            "with missing as materialized (
+               select id from unnest($1::uuid[]) as id
+                where not exists (select from stepwell.tasks t where t.task_id = id))
+             select id from missing
+              where id not in (
+                  select stepwell.as_uuid(message ->> 'task_id') from pgmq.q_task_requests
+                   where stepwell.as_uuid(message ->> 'task_id') = any ($1)
+                  union all
+                  select stepwell.as_uuid(message ->> 'task_id') from stepwell.dead_letters
+                   where queue = 'task_requests' and stepwell.as_uuid(message ->> 'task_id') = any ($1))",
+        )
+        .bind(task_ids)
+        .fetch_all(&self.pool)
+        .await
+        .or_fail(self)
+    }
+
     /// Why a task is not finished, in words.
     pub async fn waits_for(&self, task_id: Uuid) -> Result<Option<String>> {
         sqlx::query_scalar("select waits_for from stepwell.task_status where task_id = $1")
