@@ -26,6 +26,23 @@ RSpec.describe Stepwell::Orchestrator do
     expect(seen).not_to be_running
   end
 
+  it "stops the workers that share its database with it, after what they execute" do
+    gate = Queue.new
+    define_single { |_| gate.pop }
+    worker = task = nil
+    described_class.embedded(database_url: database_url) do |orchestrator|
+      worker = Stepwell::Worker.new(namespaces: "spec", concurrency: 1, orchestrator: orchestrator).start
+      task = orchestrator.submit("spec/single")
+      eventually { gate.num_waiting == 1 }
+      gate << "done"
+    end
+
+    expect(worker).not_to be_running
+    start_orchestrator # applies the result if the stopped one could not any more
+    expect(Stepwell.task(task.id).wait(timeout: 20).result("only")).to eq("done")
+    expect(Specs::Steps.executed.count { |id, _| id == task.id }).to eq(1)
+  end
+
   it "tells its state, its database without credentials, and what it has done" do
     define_single { |step| step.context["n"] || raise(Stepwell::PermanentError, "no n") }
     orchestrator = start_orchestrator

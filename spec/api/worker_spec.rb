@@ -118,6 +118,11 @@ RSpec.describe Stepwell::Worker do
     expect(Stepwell.submit("spec/single").wait(timeout: 20).steps.first.worker).to eq(worker.id)
   end
 
+  it "shows itself without the credentials of its database" do
+    worker = described_class.new(namespaces: %w[a b], concurrency: 2, database_url: "postgres://app:s3cret@db/shop")
+    expect(worker.inspect).to eq("#<Stepwell::Worker stopped a,b concurrency=2>")
+  end
+
   it "shares the steps with other workers: each is executed once" do
     define_single { |step| step.context["n"] }
     start_orchestrator

@@ -165,8 +165,8 @@ module Stepwell
       return handler if handler.is_a?(Class) && handler.method_defined?(:call)
 
       raise ValidationError, "step #{step}: #{name} is no handler: give a class whose instances answer call(step)"
-    rescue NameError
-      raise ValidationError, "step #{step}: there is no class #{name}; load it before the workflows"
+    rescue NameError => e
+      raise ValidationError, "step #{step}: there is no class #{name}; load it before the workflows (#{e.message})"
     end
 
     # Links to databases are shared by their URL, within one process: a forked child makes its own.

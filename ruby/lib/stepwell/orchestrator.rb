@@ -29,8 +29,8 @@ module Stepwell
     # @api private
     def initialize(native)
       @native = native
-      @connection = Connection.new(native.database)
       @pid = Process.pid
+      @connection = Connection.new(native.database)
       Stepwell.running.add(self)
       @connection.register(Stepwell.registry.definitions)
     rescue StandardError
@@ -38,12 +38,15 @@ module Stepwell
       raise
     end
 
-    # Stops the loops after the transactions under way, and the private PostgreSQL when nobody else uses it. Stop
-    # workers first. A second call does nothing.
+    # Stops the workers of this process that share its database link, the loops after the transactions under way, and
+    # the private PostgreSQL when nobody else uses it. A second call does nothing.
     # @return [void]
     def stop
       Stepwell.running.delete(self)
-      @native.stop if Process.pid == @pid
+      return unless Process.pid == @pid
+
+      Stepwell.running.to_a.grep(Worker).each { |worker| worker.stop if worker.connection.equal?(@connection) }
+      @native.stop
     end
 
     # @return [Boolean]

@@ -9,6 +9,8 @@ module Stepwell
     attr_reader :namespaces
     # @return [Integer] steps that it executes at the same time
     attr_reader :concurrency
+    # @api private
+    attr_reader :connection
 
     # @param namespaces [Array<String>, String] whose steps it takes
     # @param concurrency [Integer, nil] threads; nil means the configured number (10)
@@ -36,9 +38,9 @@ module Stepwell
     def start
       raise Error, "the worker runs already" if running?
 
-      connection = @orchestrator&.connection || Stepwell.connection(@database_url)
-      connection.register(Stepwell.registry.definitions)
-      @native = Native::Worker.start(connection.database, @namespaces, @concurrency)
+      @connection = @orchestrator&.connection || Stepwell.connection(@database_url)
+      @connection.register(Stepwell.registry.definitions)
+      @native = Native::Worker.start(@connection.database, @namespaces, @concurrency)
       @pid = Process.pid
       @stopping = false
       Stepwell.running.add(self)
@@ -79,6 +81,11 @@ module Stepwell
       @native = nil
       Stepwell.running.delete(self)
       finished && unfinished.zero?
+    end
+
+    # @return [String]
+    def inspect
+      "#<Stepwell::Worker #{id || "stopped"} #{namespaces.join(",")} concurrency=#{concurrency}>"
     end
 
     # @api private

@@ -139,8 +139,12 @@ impl Config {
         let yaml = config::FileFormat::Yaml;
         let mut builder = config::Config::builder()
             .add_source(config::File::from_str(DEFAULTS, yaml))
-            .add_source(config::File::from_str(overrides, yaml))
-            .add_source(config::File::from(application_file).format(yaml).required(false));
+            .add_source(config::File::from_str(overrides, yaml));
+        // In our own repository, and where somebody copied it to start from, the file is the defaults themselves, which
+        // must not hide what the environment says.
+        if std::fs::read_to_string(application_file).is_ok_and(|text| text != DEFAULTS) {
+            builder = builder.add_source(config::File::from(application_file).format(yaml));
+        }
         if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
             let source = serde_json::json!({ "database": { "url": url } }).to_string(); // JSON is YAML too
             builder = builder.add_source(config::File::from_str(&source, yaml));
@@ -218,6 +222,11 @@ mod tests {
         let config = load_with("worker: {lease: 90s}").unwrap();
         assert_eq!(config.worker.lease, Duration::from_secs(90));
         assert_eq!(config.worker.report_batch, Config::load(Some("test")).unwrap().worker.report_batch);
+    }
+
+    #[test]
+    fn a_copy_of_the_defaults_does_not_hide_the_environment() {
+        assert_eq!(load_with(DEFAULTS).unwrap().orchestrator.polling_interval, Duration::from_millis(100));
     }
 
     #[test]
