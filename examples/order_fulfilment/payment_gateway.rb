@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require "digest"
+require "digest/sha2" # all of it now: what "digest" loads at first use is not safe between threads
 
 module OrderFulfilment
   # Stands in for a payment provider: knows nothing of workflows, is called from many threads, and takes a key with each
