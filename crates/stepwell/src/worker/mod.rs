@@ -60,9 +60,8 @@ impl Worker {
     /// Starts claiming steps of these namespaces. `concurrency` is the number of takers.
     ///
     /// # Errors
-    /// [`Error::Validation`](crate::Error::Validation) for what is no namespace;
-    /// [`Error::SchemaTooOld`](crate::Error::SchemaTooOld) or [`Error::SchemaTooNew`](crate::Error::SchemaTooNew) when
-    /// the database is of another version than this program.
+    /// [`Error::Validation`] for what is no namespace; [`Error::SchemaTooOld`] or [`Error::SchemaTooNew`] when the
+    /// database is of another version than this program.
     pub async fn start(database: Database, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
         check_namespaces(&namespaces)?;
         database.store().check_schema().await?;
@@ -130,7 +129,7 @@ impl Worker {
     /// Stores how far a taken step is, JSON text. Returns whether the attempt is still this worker's.
     ///
     /// # Errors
-    /// [`Error::Database`](crate::Error::Database).
+    /// [`Error::Database`].
     pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<bool> {
         self.shared.database.store().report_progress(&self.shared.worker_id, step, progress).await
     }
@@ -138,7 +137,7 @@ impl Worker {
     /// Gives back a taken step whose handler this process lacks; another worker may have it.
     ///
     /// # Errors
-    /// [`Error::Database`](crate::Error::Database); the claim then expires.
+    /// [`Error::Database`]; the claim then expires.
     pub async fn release_unhandled(&self, step: &Arc<ClaimedStep>) -> Result<()> {
         let shared = &self.shared;
         if !shared.slots.put_back(step, || ()) {
