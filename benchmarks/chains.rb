@@ -37,12 +37,15 @@ def elapsed
   now - start
 end
 
-# Seconds of CPU of this process and of the private PostgreSQL (postmaster and its children).
+# Seconds of CPU of this process and of the private PostgreSQL: the postmaster, its children, and, through the
+# postmaster, the children that have ended.
 def cpu_seconds(folder)
   postmaster = Dir[File.join(folder, "data/postmaster.pid")].map { |path| File.read(path).to_i }.first
   ticks = Dir["/proc/[0-9]*/stat"].sum do |path|
     rest = File.read(path)[/.*\) (.*)/m, 1].split
-    File.basename(File.dirname(path)).to_i == postmaster || rest[1].to_i == postmaster ? rest[11..12].sum(&:to_i) : 0
+    next rest[11..14].sum(&:to_i) if File.basename(File.dirname(path)).to_i == postmaster
+
+    rest[1].to_i == postmaster ? rest[11..12].sum(&:to_i) : 0
   rescue SystemCallError
     0
   end

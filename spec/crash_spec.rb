@@ -10,7 +10,7 @@ RSpec.describe "a worker that is killed" do
                .select { |order| order["items"].size.between?(1, 10) && order.dig("payment", "card") != "tok_declined" }
                .first(200)
 
-  # Like the example's workflow, but with an attempt left for every step that loses its worker.
+  # The example's workflow and attempts, with handlers that note what they do and hang on demand, and short delays.
   workflow = <<~RUBY
     require "#{Specs::ROOT}/examples/order_fulfilment/handlers"
     $executions = Queue.new
@@ -26,7 +26,7 @@ RSpec.describe "a worker that is killed" do
     Stepwell.workflow "crash/orders" do
       step :validate_order, steps[0]
       step :reserve_inventory, steps[1], depends_on: :validate_order, config: { warehouses: %w[A B C] }
-      step :process_payment, steps[2], depends_on: %i[validate_order reserve_inventory], max_attempts: 6,
+      step :process_payment, steps[2], depends_on: %i[validate_order reserve_inventory], max_attempts: 5,
                                        config: { currency: "EUR" }, backoff: { base: 0.02, cap: 0.05 }
       step :ship_order, steps[3], depends_on: %i[reserve_inventory process_payment]
     end
