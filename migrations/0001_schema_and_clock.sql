@@ -26,11 +26,23 @@ language sql volatile parallel safe as $$
       52, 1), 53, 1), 'hex')::uuid
 $$;
 
+-- The smallest version 7 uuid of a moment. Ids below it were made before.
+create function stepwell.uuid_v7_floor(p_time timestamptz) returns uuid
+language sql immutable parallel safe as $$
+  select (lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0') || '70008' || repeat('0', 15))::uuid
+$$;
+
 -- Text to uuid without an exception: null when it is none. Queues can hold anything.
 create function stepwell.as_uuid(p_text text) returns uuid
 language sql immutable parallel safe as $$
   select case when p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
               then p_text::uuid end
+$$;
+
+-- Text to the id of a task, a version 7 uuid, without an exception: null when it is none.
+create function stepwell.as_task_id(p_text text) returns uuid
+language sql immutable parallel safe as $$
+  select case when p_text ~ '^.{14}7' then stepwell.as_uuid(p_text) end
 $$;
 
 -- Text to a small non-negative integer without an exception: null when it is none.

@@ -27,6 +27,8 @@ create table stepwell.workflow_steps (
   backoff_cap    interval not null,
   backoff_jitter real     not null check (backoff_jitter between 0 and 1),
   timeout        interval,
+  permanent_errors text[],
+  retryable_errors text[],
   config         jsonb,
   primary key (workflow_id, position),
   unique (workflow_id, name)
@@ -97,6 +99,13 @@ create table stepwell.step_timers (
 ) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
 comment on table stepwell.step_timers is 'When a step that waits for its retry is due. One that no longer waits is dropped when its time comes.';
 
+create table stepwell.task_deadlines (
+  due_at  timestamptz not null,
+  task_id uuid        not null,
+  primary key (due_at, task_id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+comment on table stepwell.task_deadlines is 'When a task is overdue. The row of one that has finished is dropped when its time comes.';
+
 create table stepwell.step_attempts (
   task_id     uuid     not null,
   position    smallint not null,
@@ -117,7 +126,8 @@ comment on table stepwell.step_attempts is 'An attempt that did not succeed. App
 
 create table stepwell.task_events (
   event_id    bigint generated always as identity primary key,
-  task_id     uuid        not null,
+  task_id     uuid,
+  namespace   text,
   kind        text        not null,
   actor       text,
   reason      text,
@@ -125,7 +135,13 @@ create table stepwell.task_events (
   happened_at timestamptz not null
 );
 create index task_events_task_id on stepwell.task_events (task_id);
-comment on table stepwell.task_events is 'Something a person or a rule did to a task: who, why, when.';
+comment on table stepwell.task_events is 'Something a person or a rule did to a task, or to a namespace: who, why, when.';
+
+create table stepwell.namespaces (
+  namespace text primary key,
+  paused_at timestamptz
+);
+comment on table stepwell.namespaces is 'What has been set for a namespace; one without a row has no settings. paused_at: no step of it is claimed.';
 
 create table stepwell.dead_letters (
   dead_letter_id bigint generated always as identity primary key,

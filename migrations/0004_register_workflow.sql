@@ -1,7 +1,8 @@
 -- Registers a definition that the client has validated (no cycles, known dependencies, topological positions).
 -- p_definition: {namespace, name, version, description, input_schema, priority, timeout (seconds), digest,
 --   steps: [{name, handler, depends_on: [position], dependents: [position], max_attempts,
---            backoff: {base, cap, jitter} (seconds), timeout (seconds), config}]}
+--            backoff: {base, cap, jitter} (seconds), timeout (seconds), permanent_errors: [text],
+--            retryable_errors: [text], config}]}
 -- Called by: clients, workers and orchestrators when they start. Safe to call at any time, from any number of processes.
 -- Returns the workflow's id. Raises SW002 when the version exists with other content.
 create function stepwell.register_workflow(p_definition jsonb) returns integer
@@ -35,7 +36,7 @@ begin
 
     insert into stepwell.workflow_steps
            (workflow_id, position, name, handler, depends_on, dependents, max_attempts,
-            backoff_base, backoff_cap, backoff_jitter, timeout, config)
+            backoff_base, backoff_cap, backoff_jitter, timeout, permanent_errors, retryable_errors, config)
     select v_workflow_id, (s.ordinality - 1)::smallint, s.step ->> 'name', s.step ->> 'handler',
            stepwell.smallints(s.step -> 'depends_on'), stepwell.smallints(s.step -> 'dependents'),
            (s.step ->> 'max_attempts')::smallint,
@@ -43,6 +44,7 @@ begin
            make_interval(secs => (s.step #>> '{backoff,cap}')::double precision),
            (s.step #>> '{backoff,jitter}')::real,
            make_interval(secs => (s.step ->> 'timeout')::double precision),
+           stepwell.texts(s.step -> 'permanent_errors'), stepwell.texts(s.step -> 'retryable_errors'),
            nullif(s.step -> 'config', 'null')
       from jsonb_array_elements(p_definition -> 'steps') with ordinality as s (step, ordinality);
   elsif v_known is distinct from v_digest then
@@ -59,4 +61,11 @@ create function stepwell.smallints(p_array jsonb) returns smallint[]
 language sql immutable as $$
   select array_agg(value::smallint order by ordinality)
     from jsonb_array_elements_text(p_array) with ordinality
+$$;
+
+-- A jsonb array of texts as text[]; null for an empty one, or for what is no array.
+create function stepwell.texts(p_array jsonb) returns text[]
+language sql immutable as $$
+  select array_agg(value order by ordinality)
+    from jsonb_array_elements_text(case jsonb_typeof(p_array) when 'array' then p_array else '[]' end) with ordinality
 $$;

@@ -20,13 +20,13 @@ begin
   select format('request %s: %s', r.ordinality, case
            when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
            when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
-           when r.request ? 'task_id' and stepwell.as_uuid(r.request ->> 'task_id') is null then '"task_id" must be a uuid'
+           when r.request ? 'task_id' and stepwell.as_task_id(r.request ->> 'task_id') is null then '"task_id" must be a uuid of version 7'
            else '"idempotency_key" must be a text of at most 255 characters' end)
     into v_bad
     from unnest(p_requests) with ordinality as r (request, ordinality)
    where jsonb_typeof(r.request) is distinct from 'object'
       or jsonb_typeof(r.request -> 'workflow') is distinct from 'string'
-      or (r.request ? 'task_id' and stepwell.as_uuid(r.request ->> 'task_id') is null)
+      or (r.request ? 'task_id' and stepwell.as_task_id(r.request ->> 'task_id') is null)
       or (r.request ? 'idempotency_key'
           and (jsonb_typeof(r.request -> 'idempotency_key') <> 'string' or length(r.request ->> 'idempotency_key') > 255))
    order by r.ordinality limit 1;

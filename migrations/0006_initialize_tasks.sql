@@ -54,7 +54,10 @@ begin
      where r.dead is null
      order by r.ordinality
     on conflict (task_id) do nothing -- a submit that was retried after its commit
-    returning tasks.task_id, tasks.workflow_id, tasks.state
+    returning tasks.task_id, tasks.workflow_id, tasks.state, tasks.deadline
+  ), timed as (
+    insert into stepwell.task_deadlines (due_at, task_id)
+    select i.deadline, i.task_id from inserted i where i.deadline is not null and i.state <> 'error'
   ), noted as (
     insert into stepwell.unvalidated_tasks (task_id)
     select i.task_id from inserted i where i.state = 'pending'
@@ -99,14 +102,14 @@ create function stepwell.read_requests(p_messages jsonb[], p_times timestamptz[]
 returns table (ordinality bigint, message jsonb, enqueued_at timestamptz, task_id uuid, workflow_id integer,
                priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text)
 language sql stable as $$
-  select r.ordinality, r.message, r.enqueued_at, stepwell.as_uuid(r.message ->> 'task_id'), w.workflow_id,
+  select r.ordinality, r.message, r.enqueued_at, stepwell.as_task_id(r.message ->> 'task_id'), w.workflow_id,
          stepwell.priority_level(r.message ->> 'priority'),
          case when jsonb_typeof(r.message -> 'tags') = 'array'
               then (select array_agg(t) from jsonb_array_elements_text(r.message -> 'tags') t) end,
          coalesce(r.message -> 'context', '{}'),
          w.input_schema is not null and r.message ->> 'validated' is distinct from w.digest,
          case when jsonb_typeof(r.message) is distinct from 'object' then 'the request is not a JSON object'
-              when stepwell.as_uuid(r.message ->> 'task_id') is null then 'the request has no usable task_id'
+              when stepwell.as_task_id(r.message ->> 'task_id') is null then 'the request has no usable task_id, a uuid of version 7'
               when w.workflow_id is null then pg_catalog.format('unknown workflow %s%s', r.message -> 'workflow',
                 coalesce(' version ' || (r.message -> 'version')::text, '')) end,
          case when jsonb_typeof(r.message -> 'context') <> 'object' then 'the context is not a JSON object'

@@ -2,7 +2,7 @@
 -- row is written for the whole fetch, in one transaction: a worker that dies leaves the claim, and it expires.
 -- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
 -- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped; one that
--- names no step goes to dead_letters. Returns one row a step, oldest message first; user JSON as text, exactly.
+-- names no step goes to dead_letters. A paused namespace gives nothing. Returns one row a step, oldest message first; user JSON as text, exactly.
 create function stepwell.claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
 returns table (claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
                workflow text, version text, name text, handler text, timeout_ms bigint,
@@ -11,6 +11,9 @@ language plpgsql as $$
 declare
   v_messages jsonb[];
 begin
+  if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
+    return;
+  end if;
   select m.messages into v_messages from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
   if v_messages is null then
     return;

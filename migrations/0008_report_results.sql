@@ -3,8 +3,8 @@
 
 -- Sends the results of attempts to step_results and shrinks the claims they came from.
 -- p_results: {claim, task_id, step, attempt, outcome: complete | retryable | permanent | timeout, and
---   result: any JSON | error: {class, code, message, backtrace, context}, retry_after: seconds, metadata: {...},
---   worker, duration_us}. They pass to the queue unchanged.
+--   result: any JSON | error: {class, ancestors: [class], code, message, backtrace, context}, retry_after: seconds or
+--   an HTTP date, metadata: {headers, backoff_hint: {type, delay}, ...}, worker, duration_us}. They pass to the queue unchanged.
 -- Called by: workers. Locks: claims by id. Returns the 1-based places of the results that were refused because the
 -- claim no longer holds that attempt (lease lost); a report repeated after its commit is refused whole, a no-op.
 create function stepwell.report_results(p_worker_id text, p_results jsonb[]) returns integer[]
@@ -119,18 +119,28 @@ end
 $$;
 
 -- Stores how far an attempt is. Called by: a handler through its worker.
--- Locks: the step's row alone, and briefly. Returns whether the attempt is still this worker's: false when the claim
--- was recovered, or the task cancelled.
+-- Locks: the step's row alone, and briefly. Returns null while the attempt is this worker's, else why it no longer is:
+-- cancelled (the task), ended (the step: resolved by hand, or the task overdue), lost (the lease).
 create function stepwell.report_progress(
   p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb
-) returns boolean
+) returns text
 language plpgsql as $$
+declare
+  v_state   stepwell.step_state;
+  v_attempt smallint;
+  v_held    boolean := exists (select from stepwell.claims c where c.claim_id = p_claim_id and c.worker_id = p_worker_id);
 begin
-  if not exists (select from stepwell.claims c where c.claim_id = p_claim_id and c.worker_id = p_worker_id) then
-    return false;
+  if v_held then
+    update stepwell.steps s set progress = coalesce(nullif(p_progress, 'null'), s.progress)
+     where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
+    if found then
+      return null;
+    end if;
   end if;
-  update stepwell.steps s set progress = coalesce(nullif(p_progress, 'null'), s.progress)
-   where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
-  return found;
+  select s.state, s.attempt into v_state, v_attempt
+    from stepwell.steps s where s.task_id = p_task_id and s.position = p_position;
+  return case when v_state = 'cancelled' then 'cancelled'
+              when v_held and v_attempt = p_attempt then 'ended'
+              else 'lost' end;
 end
 $$;

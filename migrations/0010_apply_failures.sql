@@ -1,5 +1,61 @@
 -- Attempts that did not succeed: retry, failure, and when a task as a whole is in error.
 
+-- What a failed attempt counts as: what the worker says, unless the step's policy names the error. An error is named by
+-- its code, its class or a class that this one descends from, and the first of these that the policy knows decides.
+create function stepwell.failure_kind(
+  p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[]
+) returns text
+language sql immutable as $$
+  select case
+    when p_permanent_errors is null and p_retryable_errors is null then p_outcome
+    else coalesce((
+      select case when n.name = any (p_permanent_errors) then 'permanent'
+                  when p_outcome = 'permanent' then 'retryable'
+                  else p_outcome end
+        from (select 0 as place, p_error ->> 'code' as name
+              union all
+              select 1, p_error ->> 'class'
+              union all
+              select 1 + a.ordinality, a.name
+                from jsonb_array_elements_text(case jsonb_typeof(p_error -> 'ancestors')
+                       when 'array' then p_error -> 'ancestors' else '[]' end) with ordinality as a (name, ordinality)) n
+       where n.name = any (p_permanent_errors) or n.name = any (p_retryable_errors)
+       order by n.place limit 1), p_outcome)
+  end
+$$;
+
+-- A delay as a server gives it, in seconds: a number, or a text with a number or an HTTP date (all three forms of
+-- RFC 9110), which is compared with the database's clock. Null for anything else.
+create function stepwell.delay_seconds(p_value jsonb) returns numeric
+language plpgsql stable
+set datestyle = 'ISO, DMY' as $$
+declare
+  v_text text := btrim(case jsonb_typeof(p_value) when 'array' then p_value ->> 0 else p_value #>> '{}' end);
+begin
+  if v_text ~ '^[0-9]{1,12}(\.[0-9]+)?$' then
+    return v_text::numeric;
+  elsif v_text ~* '^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? .*[0-9]{2}:[0-9]{2}:[0-9]{2}' and length(v_text) <= 40 then
+    return greatest(extract(epoch from (regexp_replace(v_text, ' *GMT$', '') || ' GMT')::timestamptz - stepwell.now()), 0);
+  end if;
+  return null;
+exception
+  when data_exception then return null; -- looks like a date and is none
+end
+$$;
+
+-- What a failed attempt asks for, in seconds: retry_after of the report, else metadata.backoff_hint.delay, else the
+-- header Retry-After in metadata.headers. Null when it asks for nothing.
+create function stepwell.asked_delay(p_result jsonb) returns numeric
+language sql stable as $$
+  select coalesce(
+    stepwell.delay_seconds(p_result -> 'retry_after'),
+    stepwell.delay_seconds(p_result #> '{metadata,backoff_hint,delay}'),
+    (select stepwell.delay_seconds(h.value)
+       from jsonb_each(case jsonb_typeof(p_result #> '{metadata,headers}')
+              when 'object' then p_result #> '{metadata,headers}' else '{}' end) as h
+      where lower(h.key) = 'retry-after' limit 1))
+$$;
+
 -- How long a step waits before its next attempt: what the worker asked for, else base * 2^(attempt - 1), shortened by
 -- a random share of at most jitter so that steps that failed together do not come back together; never beyond the cap.
 -- In seconds, not intervals: base * 2^40 is beyond an interval, and a worker may ask for any number that jsonb holds.
@@ -23,13 +79,12 @@ declare
 begin
   with failures as materialized (
     select distinct on (s.task_id, s.position)
-           s.task_id, s.position, s.attempt, r.message, r.message -> 'error' as error, r.message ->> 'outcome' as kind,
+           s.task_id, s.position, s.attempt, r.message, r.message -> 'error' as error, k.kind,
            r.message ->> 'worker' as worker_id, r.reported_at,
            r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at,
-           case when r.message ->> 'outcome' <> 'permanent' and s.attempt < s.max_attempts
+           case when k.kind <> 'permanent' and s.attempt < s.max_attempts
                 then stepwell.now() + stepwell.retry_delay(s.attempt, ws.backoff_base, ws.backoff_cap, ws.backoff_jitter,
-                       case when jsonb_typeof(r.message -> 'retry_after') = 'number'
-                            then (r.message ->> 'retry_after')::numeric end) end as run_at
+                                                           stepwell.asked_delay(r.message)) end as run_at
       from unnest(p_messages, p_times) with ordinality as r (message, reported_at, ordinality)
       join stepwell.steps s
         on s.task_id = stepwell.as_uuid(r.message ->> 'task_id')
@@ -37,6 +92,8 @@ begin
        and s.attempt = stepwell.as_smallint(r.message ->> 'attempt') and s.state = 'enqueued'
       join stepwell.tasks t on t.task_id = s.task_id
       join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = s.position
+     cross join lateral (select stepwell.failure_kind(r.message ->> 'outcome', r.message -> 'error',
+                           ws.permanent_errors, ws.retryable_errors) as kind) k
      where stepwell.is_result(r.message) and r.message ->> 'outcome' <> 'complete'
      order by s.task_id, s.position, r.ordinality
   ), recorded as (

@@ -1,4 +1,4 @@
--- What a person does to a task: cancel, retry. Each leaves a task_events row with who and why.
+-- What a person does to a task: cancel, retry, resolve. Each leaves a task_events row with who and why.
 
 -- Stops a task: steps that have not finished never will; what a handler still reports is dropped by the fence.
 -- Called by: clients. Locks: the task. Tasks: pending | in_progress | error -> cancelled. Returns the state it is in
@@ -7,7 +7,7 @@ create function stepwell.cancel_task(p_task_id uuid, p_reason text default null,
 returns stepwell.task_state
 language plpgsql as $$
 declare
-  v_state   stepwell.task_state := stepwell.lock_task(p_task_id);
+  v_state stepwell.task_state := stepwell.lock_task(p_task_id);
 begin
   if v_state in ('complete', 'cancelled', 'resolved') then
     return v_state;
@@ -22,23 +22,32 @@ begin
 end
 $$;
 
--- Gives the failed steps of a task fresh attempts. The attempt number goes on counting, because it is the fence.
+-- Gives failed steps of a task fresh attempts: those of these names, or all. The attempt number goes on counting,
+-- because it is the fence. A task with a timeout gets the whole of it again.
 -- Called by: clients. Locks: the task. Tasks: error -> in_progress. Steps: error -> enqueued.
--- Returns the namespaces that got messages. Raises SW004 for an unknown task, SW005 when there is nothing to retry.
-create function stepwell.retry_task(p_task_id uuid, p_reason text default null, p_actor text default null)
-returns text[]
+-- Returns the namespaces that got messages. Raises SW004 for an unknown task, SW005 when there is nothing to retry, or
+-- one of the named steps has not failed.
+create function stepwell.retry_task(
+  p_task_id uuid, p_reason text default null, p_actor text default null, p_steps text[] default null
+) returns text[]
 language plpgsql as $$
 declare
   v_state stepwell.task_state := stepwell.lock_task(p_task_id);
+  v_other text;
   v_ready record;
 begin
+  select n.name into v_other from unnest(p_steps) as n (name)
+   where not exists (select from stepwell.steps s where s.task_id = p_task_id and s.name = n.name and s.state = 'error');
+  if v_other is not null then
+    raise exception 'step % of task % has not failed', v_other, p_task_id using errcode = 'SW005';
+  end if;
   with again as (
     update stepwell.steps s
        set state = 'enqueued', attempt = s.attempt + 1, max_attempts = s.attempt + ws.max_attempts,
            run_at = null, unhandled_since = null, finished_at = null
       from stepwell.tasks t join stepwell.workflow_steps ws using (workflow_id)
      where t.task_id = p_task_id and s.task_id = p_task_id and s.position = ws.position and s.state = 'error'
-       and v_state in ('error', 'in_progress')
+       and v_state in ('error', 'in_progress') and (p_steps is null or s.name = any (p_steps))
     returning s.task_id, s.position, s.attempt, t.workflow_id
   )
   select array_agg(w.namespace) as namespaces, array_agg(a.task_id) as task_ids,
@@ -48,15 +57,76 @@ begin
     raise exception 'task % is % and has no failed step to retry', p_task_id, v_state using errcode = 'SW005',
       hint = 'A task whose request was rejected never had steps: submit it again with a good request.';
   end if;
-  update stepwell.tasks t set state = 'in_progress', steps_failed = 0, finished_at = null where t.task_id = p_task_id;
-  insert into stepwell.task_events (task_id, kind, actor, reason, happened_at)
-  values (p_task_id, 'retry', coalesce(p_actor, session_user), p_reason, stepwell.now());
+  perform stepwell.reopen_task(p_task_id, cardinality(v_ready.task_ids));
+  insert into stepwell.task_events (task_id, kind, actor, reason, details, happened_at)
+  values (p_task_id, 'retry', coalesce(p_actor, session_user), p_reason,
+          case when p_steps is not null then jsonb_build_object('steps', p_steps) end, stepwell.now());
   return stepwell.enqueue_steps(v_ready.namespaces, v_ready.task_ids, v_ready.positions, v_ready.attempts);
 end
 $$;
 
+-- Puts a task in progress again, with p_steps fewer failed steps, and the whole of its timeout from now when it was
+-- overdue. Called by: retry_task, resolve_step, under the task's lock.
+create function stepwell.reopen_task(p_task_id uuid, p_steps integer) returns void
+language plpgsql as $$
+begin
+  with reopened as (
+    update stepwell.tasks t
+       set state = 'in_progress', steps_failed = t.steps_failed - p_steps, finished_at = null, error = null,
+           deadline = case when t.deadline <= stepwell.now() then stepwell.now() + w.timeout else t.deadline end
+      from stepwell.workflows w
+     where t.task_id = p_task_id and w.workflow_id = t.workflow_id
+    returning t.task_id, t.deadline
+  )
+  insert into stepwell.task_deadlines (due_at, task_id)
+  select r.deadline, r.task_id from reopened r where r.deadline is not null
+  on conflict do nothing;
+end
+$$;
+
+-- Gives a step a result by hand, so that its dependents go on; what a handler still reports is dropped by the fence.
+-- Called by: clients. Locks: the task. Steps: enqueued | waiting_for_retry | error -> resolved; dependents pending ->
+-- enqueued. Tasks: error | in_progress -> in_progress, resolved (when that was the last open step) or error (when
+-- others failed). Returns the namespaces that got messages and the task's state. Raises SW004 for an unknown task or
+-- step, SW005 when the task has ended otherwise, or the step has, or still waits for its dependencies.
+create function stepwell.resolve_step(
+  p_task_id uuid, p_step text, p_result jsonb, p_reason text default null, p_actor text default null,
+  out namespaces text[], out state stepwell.task_state)
+language plpgsql as $$
+declare
+  v_state stepwell.task_state := stepwell.lock_task(p_task_id);
+  v_step  stepwell.steps;
+begin
+  select s.* into v_step from stepwell.steps s where s.task_id = p_task_id and s.name = p_step;
+  if v_step.task_id is null then
+    raise exception 'task % has no step %', p_task_id, p_step using errcode = 'SW005';
+  elsif v_state not in ('in_progress', 'error') then
+    raise exception 'task % is %: its steps cannot be resolved any more', p_task_id, v_state using errcode = 'SW005';
+  elsif v_step.state not in ('ready', 'enqueued', 'waiting_for_retry', 'error') then
+    raise exception 'step % of task % is %', p_step, p_task_id, v_step.state using errcode = 'SW005',
+      hint = 'A pending step waits for the steps that it depends on: resolve those first.';
+  end if;
+
+  -- As if this attempt had reported the result: its way is the one that every result goes.
+  perform stepwell.reopen_task(p_task_id, case when v_step.state = 'error' then 1 else 0 end);
+  update stepwell.steps s set state = 'enqueued', run_at = null, unhandled_since = null
+   where s.task_id = p_task_id and s.position = v_step.position;
+  select a.namespaces into namespaces
+    from stepwell.apply_messages(array[jsonb_build_object('task_id', p_task_id, 'step', v_step.position,
+           'attempt', v_step.attempt, 'outcome', 'complete', 'result', coalesce(p_result, 'null'))],
+           array[stepwell.now()]) a;
+  update stepwell.steps s set state = 'resolved', started_at = v_step.started_at, worker_id = v_step.worker_id
+   where s.task_id = p_task_id and s.position = v_step.position;
+  update stepwell.tasks t set state = 'resolved' where t.task_id = p_task_id and t.state = 'complete';
+  select t.state into state from stepwell.tasks t where t.task_id = p_task_id;
+  insert into stepwell.task_events (task_id, kind, actor, reason, details, happened_at)
+  values (p_task_id, 'resolve', coalesce(p_actor, session_user), p_reason, jsonb_build_object('step', p_step),
+          stepwell.now());
+end
+$$;
+
 -- Locks a task and returns its state; initializes it first when its request still waits in the queue.
--- Called by: cancel_task, retry_task. Raises SW004 when there is no such task.
+-- Called by: cancel_task, retry_task, resolve_step. Raises SW004 when there is no such task.
 create function stepwell.lock_task(p_task_id uuid) returns stepwell.task_state
 language plpgsql as $$
 declare
@@ -79,49 +149,5 @@ begin
     raise exception 'there is no task %', p_task_id using errcode = 'SW004';
   end if;
   return v_state;
-end
-$$;
-
--- A worker has no handler for steps that it claimed: they go back for another worker to take after p_delay seconds,
--- the attempt not counted, unless nobody has had the handler for p_give_up: then they end in error that names it.
--- Called by: workers. Arrays run in parallel. Locks: claims by id, tasks by id. Returns the tasks that ended in error.
-create function stepwell.release_unhandled(
-  p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval
-) returns uuid[]
-language plpgsql as $$
-declare
-  v_given_up record;
-begin
-  perform from stepwell.claims c where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
-    order by c.claim_id for update;
-  perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
-  update stepwell.steps s set unhandled_since = stepwell.now()
-    from unnest(p_task_ids, p_positions) as u (task_id, position)
-   where s.task_id = u.task_id and s.position = u.position and s.state = 'enqueued' and s.unhandled_since is null;
-
-  with given_up as (
-    update stepwell.steps s set state = 'error', worker_id = p_worker_id, finished_at = stepwell.now()
-      from unnest(p_claims, p_task_ids, p_positions) as u (claim_id, task_id, position)
-      join stepwell.claims c on c.claim_id = u.claim_id and c.worker_id = p_worker_id
-      cross join unnest(c.task_ids, c.positions, c.attempts) as h (task_id, position, attempt)
-     where h.task_id = u.task_id and h.position = u.position
-       and s.task_id = u.task_id and s.position = u.position and s.attempt = h.attempt and s.state = 'enqueued'
-       and s.unhandled_since <= stepwell.now() - p_give_up
-    returning c.claim_id, s.task_id, s.position, s.attempt, s.name
-  ), recorded as (
-    insert into stepwell.step_attempts (task_id, position, attempt, kind, error_class, code, message, worker_id, finished_at)
-    select g.task_id, g.position, g.attempt, 'permanent', 'Stepwell::UnknownHandler', 'UNKNOWN_HANDLER',
-           pg_catalog.format('no worker has the handler %s of step %s', ws.handler, g.name), p_worker_id, stepwell.now()
-      from given_up g join stepwell.tasks t using (task_id)
-      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = g.position
-  )
-  select array_agg(g.claim_id) as claims, array_agg(g.task_id) as task_ids, array_agg(g.position) as positions
-    into v_given_up from given_up g;
-
-  if v_given_up.claims is not null then
-    perform stepwell.shrink_claims(v_given_up.claims, v_given_up.task_ids, v_given_up.positions);
-  end if;
-  perform stepwell.release_steps(p_worker_id, p_claims, p_task_ids, p_positions, p_delay);
-  return stepwell.fail_tasks(v_given_up.task_ids);
 end
 $$;

@@ -193,15 +193,25 @@ async fn progress_is_kept_and_tells_whether_the_attempt_is_still_ours() -> Resul
     session.set_clock("2030-01-01 00:00:00+00").await?;
     let task = session.start(&chain(1)).await?;
     let step = session.claim_one().await?;
-    assert!(session.report_progress(WORKER, &step, r#"{"done": 1.10}"#).await?);
-    assert!(session.report_progress(WORKER, &step, "null").await?, "null asks without telling");
+    let ours = None;
+    assert_eq!(session.report_progress(WORKER, &step, r#"{"done": 1.10}"#).await?, ours);
+    assert_eq!(session.report_progress(WORKER, &step, "null").await?, ours, "null asks without telling");
     let progress: String =
         session.of_task("select progress::text from stepwell.steps where task_id = $1", task).await?;
     assert_eq!(progress, r#"{"done": 1.10}"#);
-    assert!(!session.report_progress("another", &step, "1").await?);
+    let end = |why: &str| Some(why.to_owned());
+    assert_eq!(session.report_progress("another", &step, "1").await?, end("lost"));
     session.advance_clock("61 s").await?;
     session.recover(10).await?;
-    assert!(!session.report_progress(WORKER, &step, "2").await?);
+    assert_eq!(session.report_progress(WORKER, &step, "2").await?, end("lost"));
+
+    let step = session.claim_one().await?;
+    session.resolve(task, "a", "1").await?;
+    assert_eq!(session.report_progress(WORKER, &step, "3").await?, end("ended"), "it was resolved by hand");
+    let other = session.start(&define("other", json!([{ "name": "a" }]))).await?;
+    let step = session.claim_one().await?;
+    session.cancel(other).await?;
+    assert_eq!(session.report_progress(WORKER, &step, "4").await?, end("cancelled"));
     drop(session);
     db.finish().await
 }

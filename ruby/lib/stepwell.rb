@@ -1,8 +1,10 @@
 # frozen_string_literal: true
 
+require "io/wait"
 require "json"
 require "logger"
 require "set"
+require "time"
 
 require_relative "stepwell/version"
 require_relative "stepwell/errors"
@@ -21,8 +23,11 @@ require_relative "stepwell/registry"
 require_relative "stepwell/step_execution"
 require_relative "stepwell/failure"
 require_relative "stepwell/step"
+require_relative "stepwell/event"
+require_relative "stepwell/dead_letter"
 require_relative "stepwell/task"
 require_relative "stepwell/connection"
 require_relative "stepwell/orchestrator"
 require_relative "stepwell/worker"
 require_relative "stepwell/api"
+require_relative "stepwell/operations"

@@ -41,7 +41,7 @@ RSpec.describe "cancelling and retrying" do
         gate.pop
         step.heartbeat
       rescue Stepwell::LostLease => e
-        heard << e.message
+        heard << [e.class, e.message]
       end
       start_stepwell
       task = Stepwell.submit("spec/single")
@@ -49,7 +49,7 @@ RSpec.describe "cancelling and retrying" do
       task.cancel
       gate << true
 
-      expect(heard.pop).to eq("attempt 1 of step only of task #{task.id} is no longer this worker's")
+      expect(heard.pop).to eq([Stepwell::Cancelled, "task #{task.id} was cancelled"])
     end
 
     it "cancels a task still in the queue, with no orchestrator running" do

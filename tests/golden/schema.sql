@@ -25,6 +25,9 @@ idempotency_keys
   workflow text not null
   idempotency_key text not null
   task_id uuid not null
+namespaces
+  namespace text not null
+  paused_at timestamp with time zone
 step_attempts
   task_id uuid not null
   position smallint not null
@@ -60,9 +63,13 @@ steps with (fillfactor=60, autovacuum_vacuum_scale_factor=0.05, autovacuum_analy
   worker_id text
   result jsonb
   progress jsonb
+task_deadlines with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000)
+  due_at timestamp with time zone not null
+  task_id uuid not null
 task_events
   event_id bigint not null identity
-  task_id uuid not null
+  task_id uuid
+  namespace text
   kind text not null
   actor text
   reason text
@@ -98,6 +105,8 @@ workflow_steps
   backoff_cap interval not null
   backoff_jitter real not null
   timeout interval
+  permanent_errors text[]
+  retryable_errors text[]
   config jsonb
 workflows
   workflow_id integer not null identity
@@ -115,10 +124,12 @@ workflows
 stepwell.claims claims_pkey: PRIMARY KEY (claim_id)
 stepwell.dead_letters dead_letters_pkey: PRIMARY KEY (dead_letter_id)
 stepwell.idempotency_keys idempotency_keys_pkey: PRIMARY KEY (workflow, idempotency_key)
+stepwell.namespaces namespaces_pkey: PRIMARY KEY (namespace)
 stepwell.step_attempts step_attempts_kind_check: CHECK ((kind = ANY (ARRAY['retryable'::text, 'permanent'::text, 'timeout'::text, 'lost_lease'::text])))
 stepwell.step_attempts step_attempts_pkey: PRIMARY KEY (task_id, "position", attempt)
 stepwell.step_timers step_timers_pkey: PRIMARY KEY (due_at, task_id, "position")
 stepwell.steps steps_pkey: PRIMARY KEY (task_id, "position")
+stepwell.task_deadlines task_deadlines_pkey: PRIMARY KEY (due_at, task_id)
 stepwell.task_events task_events_pkey: PRIMARY KEY (event_id)
 stepwell.tasks tasks_pkey: PRIMARY KEY (task_id)
 stepwell.tasks tasks_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id)
@@ -141,7 +152,7 @@ stepwell.workflows workflows_version_check: CHECK (((length(version) >= 1) AND (
 CREATE INDEX task_events_task_id ON stepwell.task_events USING btree (task_id)
 
 -- views
-step_status (task_id uuid, position smallint, name text, state text, attempt smallint, max_attempts smallint, worker_id text, started_at timestamp with time zone, finished_at timestamp with time zone, run_at timestamp with time zone, waiting_on smallint, depends_on smallint[], result jsonb, error_kind text, error_class text, error_code text, error_message text)
+step_status (task_id uuid, position smallint, name text, state text, attempt smallint, max_attempts smallint, worker_id text, started_at timestamp with time zone, finished_at timestamp with time zone, run_at timestamp with time zone, waiting_on smallint, depends_on smallint[], result jsonb, progress jsonb, error_kind text, error_class text, error_code text, error_message text)
 steps_in_progress (task_id uuid, position smallint, attempt smallint, worker_id text, claimed_at timestamp with time zone, expires_at timestamp with time zone)
 task_status (task_id uuid, namespace text, name text, version text, state text, priority smallint, created_at timestamp with time zone, finished_at timestamp with time zone, steps_remaining integer, steps_total bigint, steps_in_progress bigint, waits_for text)
 
@@ -151,7 +162,7 @@ admit_tasks(p_task_ids uuid[], p_errors text[])
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
   returns record, plpgsql volatile, body 5770647f
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[])
-  returns record, plpgsql volatile, body e3505ef8
+  returns record, plpgsql volatile, body e1add069
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body fa75d9d4
 apply_results(p_batch integer)
@@ -162,30 +173,40 @@ as_failure(p_result jsonb, p_why text)
   returns jsonb, sql immutable, body 64a07d17
 as_smallint(p_text text)
   returns smallint, sql immutable, body a186827e
+as_task_id(p_text text)
+  returns uuid, sql immutable, body b87e6c51
 as_uuid(p_text text)
   returns uuid, sql immutable, body 0925bab7
+asked_delay(p_result jsonb)
+  returns numeric, sql stable, body a9fdcfe3
 bury_message(p_queue text)
   returns boolean, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 4f1169c6
 bury_results(p_messages jsonb[], p_times timestamp with time zone[])
   returns integer, plpgsql volatile, body cb06396d
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea057009
+  returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 67087f42
 check_invariants()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 9ca93ee5
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 876808fc
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 861f718a
 create_queue(p_queue text)
   returns void, plpgsql volatile, body 2c36a612
+delay_seconds(p_value jsonb)
+  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body eb8b3c5e
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
   returns text[], plpgsql volatile, body 2def959d
+fail_overdue_tasks(p_batch integer)
+  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 798a86ab
 fail_tasks(p_failed_tasks uuid[])
   returns uuid[], plpgsql volatile, body 6af85437
+failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
+  returns text, sql immutable, body 794303ab
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
   returns void, plpgsql volatile, body 56fd8f99
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ac189488
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body fa8515d3
 initialize_tasks(p_batch integer)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea1baf73
 is_result(p_message jsonb)
@@ -198,28 +219,44 @@ microseconds(p_value jsonb)
   returns interval, sql immutable, body 856842e6
 now()
   returns timestamp with time zone, sql volatile, body 326b96fb
+pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
+  returns boolean, plpgsql volatile, body 99177c7f
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 9cee15bd
 priority_level(p_priority text)
   returns smallint, sql immutable, body ff6e4bdd
 read_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body ca836c29
+  returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 3fc979c7
 recover_claims(p_batch integer)
-  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 48065c6e
+  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 31a7dbb6
 register_workflow(p_definition jsonb)
-  returns integer, plpgsql volatile, body fced61e7
+  returns integer, plpgsql volatile, body 956044ef
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
   returns integer, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 56363b86
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
   returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 626b2e7a
+remove_dead_letters(p_batch integer, p_age interval)
+  returns integer, plpgsql volatile, body ac76b6f9
+remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
+  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 1bb97642
+reopen_task(p_task_id uuid, p_steps integer)
+  returns void, plpgsql volatile, body df74d4e6
+replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
+  returns bigint[], plpgsql volatile, body 473551a0
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
-  returns boolean, plpgsql volatile, body 24917a73
+  returns text, plpgsql volatile, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
   returns integer[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3a211f
+require_namespace(p_namespace text)
+  returns void, plpgsql volatile, body df6858b7
+resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
+  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body df55b115
+resume_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
+  returns boolean, plpgsql volatile, body 2efacc99
 retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
   returns interval, sql volatile, body e7f49d92
-retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns text[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body e1f42500
+retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
+  returns text[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body b88182c3
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 6b55ec99
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
@@ -229,11 +266,15 @@ smallints(p_array jsonb)
 submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 76a8d54c
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 2bd3df6e
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 7c5df846
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile, body 2102c6fe
+texts(p_array jsonb)
+  returns text[], sql immutable, body 82aca014
 uuid_v7()
   returns uuid, sql volatile, body 46c3d1be
+uuid_v7_floor(p_time timestamp with time zone)
+  returns uuid, sql immutable, body 00d5b1aa
 wake_due_steps(p_batch integer)
   returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3eff9b
 

@@ -3,7 +3,7 @@
 use anyhow::{ensure, Result};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
-use stepwell::store::{Applied, ClaimedStep, Initialized, Recovered, Submitted, Woken};
+use stepwell::store::{Applied, ClaimedStep, Initialized, Overdue, Recovered, Submitted, Woken};
 use stepwell::Workflow;
 use uuid::Uuid;
 
@@ -213,7 +213,12 @@ impl Session {
             .await
     }
 
-    pub async fn report_progress(&mut self, worker: &str, step: &ClaimedStep, progress: &str) -> Answer<bool> {
+    pub async fn report_progress(
+        &mut self,
+        worker: &str,
+        step: &ClaimedStep,
+        progress: &str,
+    ) -> Answer<Option<String>> {
         sqlx::query_scalar("select stepwell.report_progress($1, $2, $3, $4, $5, $6::text::jsonb)")
             .bind(worker)
             .bind(step.claim_id)
@@ -231,6 +236,34 @@ impl Session {
 
     pub async fn retry(&mut self, task: Uuid) -> Answer<Vec<String>> {
         self.of_task("select stepwell.retry_task($1, 'a test', 'a tester')", task).await
+    }
+
+    /// Retries the steps of these names.
+    pub async fn retry_steps(&mut self, task: Uuid, steps: &[&str]) -> Answer<Vec<String>> {
+        sqlx::query_scalar("select stepwell.retry_task($1, 'a test', 'a tester', $2)")
+            .bind(task)
+            .bind(steps)
+            .fetch_one(&mut self.connection)
+            .await
+    }
+
+    /// Gives a step its result by hand. Returns the task's state.
+    pub async fn resolve(&mut self, task: Uuid, step: &str, result: &str) -> Answer<String> {
+        sqlx::query_scalar(
+            "select state::text from stepwell.resolve_step($1, $2, $3::text::jsonb, 'a test', 'a tester')",
+        )
+        .bind(task)
+        .bind(step)
+        .bind(result)
+        .fetch_one(&mut self.connection)
+        .await
+    }
+
+    pub async fn fail_overdue(&mut self, batch: i32) -> Answer<Overdue> {
+        sqlx::query_as("select * from stepwell.fail_overdue_tasks($1)")
+            .bind(batch)
+            .fetch_one(&mut self.connection)
+            .await
     }
 
     /// Puts a message into a queue, past all functions of ours.

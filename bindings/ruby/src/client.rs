@@ -14,9 +14,10 @@ use crate::definitions::NativeWorkflow;
 use crate::errors::{entry, error};
 use crate::guarded::Guarded;
 use crate::gvl::block_on;
+use crate::operate;
 
 #[magnus::wrap(class = "Stepwell::Native::Client", free_immediately, size)]
-struct NativeClient(Guarded<Client>);
+pub(crate) struct NativeClient(pub(crate) Guarded<Client>);
 
 #[derive(Deserialize)]
 struct RequestInput {
@@ -40,8 +41,10 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("tasks", method!(tasks, 1))?;
     class.define_method("steps", method!(steps, 1))?;
     class.define_method("cancel", method!(cancel, 3))?;
-    class.define_method("retry", method!(retry, 3))?;
-    Ok(())
+    class.define_method("retry", method!(retry, 4))?;
+    class.define_method("resolve", method!(resolve, 5))?;
+    class.define_method("events", method!(events, 1))?;
+    operate::init(class)
 }
 
 fn new(ruby: &Ruby, database: &NativeDatabase) -> Result<NativeClient, Error> {
@@ -147,12 +150,41 @@ fn retry(
     ruby: &Ruby,
     client: &NativeClient,
     task_id: String,
+    steps: Option<Vec<String>>,
     reason: Option<String>,
     actor: Option<String>,
 ) -> Result<(), Error> {
     entry(ruby, || {
         let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
-        block_on(ruby, async move { client.retry(task_id, reason.as_deref(), actor.as_deref()).await })
+        block_on(
+            ruby,
+            async move { client.retry(task_id, steps.as_deref(), reason.as_deref(), actor.as_deref()).await },
+        )
+    })
+}
+
+fn resolve(
+    ruby: &Ruby,
+    client: &NativeClient,
+    task_id: String,
+    step: String,
+    result: String,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<String, Error> {
+    entry(ruby, || {
+        let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
+        block_on(
+            ruby,
+            async move { client.resolve(task_id, &step, &result, reason.as_deref(), actor.as_deref()).await },
+        )
+    })
+}
+
+fn events(ruby: &Ruby, client: &NativeClient, task_id: String) -> Result<String, Error> {
+    entry(ruby, || {
+        let (client, task_id) = (client.0.get(ruby)?.clone(), id(ruby, &task_id)?);
+        json(ruby, &block_on(ruby, async move { client.events(task_id).await })?)
     })
 }
 
@@ -178,6 +210,6 @@ fn parse<'a, T: Deserialize<'a>>(ruby: &Ruby, json: &'a str) -> Result<T, Error>
     serde_json::from_str(json).map_err(|failure| error(ruby, "ValidationError", failure.to_string()))
 }
 
-fn json<T: serde::Serialize>(ruby: &Ruby, value: &T) -> Result<String, Error> {
+pub(crate) fn json<T: serde::Serialize>(ruby: &Ruby, value: &T) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|failure| error(ruby, "Error", failure.to_string()))
 }

@@ -20,7 +20,7 @@ pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
     let name = match failure {
         Core::Configuration { .. } | Core::Embedded(_) | Core::File { .. } => "ConfigurationError",
         Core::Validation { .. } | Core::UnknownWorkflow { .. } | Core::WorkflowConflict { .. } => "ValidationError",
-        Core::UnknownTask { .. } | Core::InvalidTransition { .. } => "ValidationError",
+        Core::UnknownTask { .. } | Core::InvalidTransition { .. } | Core::UnknownNamespace { .. } => "ValidationError",
         Core::WaitTimeout { .. } => "WaitTimeout",
         Core::Database { .. } | Core::ConnectTimeout { .. } | Core::SchemaTooNew { .. } => "DatabaseError",
         Core::SchemaTooOld { .. } | Core::SchemaDiffers { .. } | Core::Migration { .. } | Core::Pgmq { .. } => {

@@ -9,6 +9,7 @@ mod definitions;
 mod errors;
 mod guarded;
 mod gvl;
+mod operate;
 mod orchestrator;
 mod runtime;
 mod step;

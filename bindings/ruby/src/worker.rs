@@ -6,7 +6,8 @@ use std::time::Duration;
 use magnus::{function, method, Error, Module, Object, RModule, Ruby};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use stepwell::worker::{Failure, FailureKind, Outcome, Taken};
+use stepwell::store::AttemptEnd;
+use stepwell::worker::{Failure, FailureKind, Outcome, RetryAfter, Taken};
 use stepwell::Worker;
 
 use crate::database::NativeDatabase;
@@ -30,8 +31,17 @@ struct FailureInput {
     #[serde(default)]
     backtrace: Vec<String>,
     context: Option<Box<RawValue>>,
-    retry_after: Option<f64>,
+    #[serde(default)]
+    ancestors: Vec<String>,
+    retry_after: Option<RetryAfterInput>,
     metadata: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum RetryAfterInput {
+    Seconds(f64),
+    Header(String),
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
@@ -39,6 +49,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("start", function!(start, 3))?;
     class.define_method("id", method!(id, 0))?;
     class.define_method("take", method!(take, 0))?;
+    class.define_method("next_hung", method!(next_hung, 0))?;
     class.define_method("complete", method!(complete, 2))?;
     class.define_method("fail", method!(fail, 2))?;
     class.define_method("heartbeat", method!(heartbeat, 2))?;
@@ -83,26 +94,52 @@ fn take(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, Error>
     })
 }
 
-fn complete(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, result: String) -> Result<(), Error> {
+/// Waits for a step whose thread is to be replaced, because its handler does not end; nil when the worker is quiet.
+fn next_hung(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, Error> {
     entry(ruby, || {
-        worker.0.get(ruby)?.report(&step.step, &Outcome::Complete(result), step.taken.elapsed());
-        Ok(())
+        let worker = worker.0.get(ruby)?;
+        loop {
+            let mut hung = Taken::Nothing;
+            let slot = &mut hung;
+            without_gvl(move || *slot = worker.wait_hung(LOOK), &|| worker.wake_takers());
+            match hung {
+                Taken::Step(step) => return Ok(Some(NativeStep::new(step))),
+                Taken::Closed => return Ok(None),
+                Taken::Nothing => ruby.thread_check_ints()?,
+            }
+        }
     })
 }
 
-fn fail(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, failure: String) -> Result<(), Error> {
+/// Hands in a result. False when the step had been given up: the caller's place is taken.
+fn complete(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, result: String) -> Result<bool, Error> {
+    entry(ruby, || Ok(worker.0.get(ruby)?.report(&step.step, &Outcome::Complete(result), step.taken.elapsed())))
+}
+
+/// Hands in a failure. False when the step had been given up: the caller's place is taken.
+fn fail(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, failure: String) -> Result<bool, Error> {
     entry(ruby, || {
         let input: FailureInput =
             serde_json::from_str(&failure).map_err(|failure| error(ruby, "Error", failure.to_string()))?;
-        worker.0.get(ruby)?.report(&step.step, &Outcome::Failed(input.into_failure()), step.taken.elapsed());
-        Ok(())
+        Ok(worker.0.get(ruby)?.report(&step.step, &Outcome::Failed(input.into_failure()), step.taken.elapsed()))
     })
 }
 
-fn heartbeat(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, progress: String) -> Result<bool, Error> {
+/// Stores progress. Returns nil, or why the attempt is no longer wanted.
+fn heartbeat(
+    ruby: &Ruby,
+    worker: &NativeWorker,
+    step: &NativeStep,
+    progress: String,
+) -> Result<Option<&'static str>, Error> {
     entry(ruby, || {
         let (worker, step) = (worker.0.get(ruby)?.clone(), step.step.clone());
-        block_on(ruby, async move { worker.heartbeat(&step, &progress).await })
+        let end = block_on(ruby, async move { worker.heartbeat(&step, &progress).await })?;
+        Ok(end.map(|end| match end {
+            AttemptEnd::Cancelled => "cancelled",
+            AttemptEnd::Settled => "settled",
+            AttemptEnd::LeaseLost => "lost",
+        }))
     })
 }
 
@@ -142,11 +179,15 @@ impl FailureInput {
                 _ => FailureKind::Retryable,
             },
             class: self.class,
+            ancestors: self.ancestors,
             code: self.code,
             message: self.message,
             backtrace: self.backtrace,
             context: self.context.map(text),
-            retry_after: self.retry_after,
+            retry_after: self.retry_after.map(|asked| match asked {
+                RetryAfterInput::Seconds(seconds) => RetryAfter::Seconds(seconds),
+                RetryAfterInput::Header(text) => RetryAfter::Header(text),
+            }),
             metadata: self.metadata.map(text),
         }
     }

@@ -1,30 +1,77 @@
-//! Waiting after trouble: doubling, capped, jittered, and one warning for the whole of it.
+//! Waiting after trouble: doubling, capped, jittered, and one warning for the whole of it, however many loops and calls
+//! of the process meet it.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rand::Rng;
 
 use crate::error::Error;
+use crate::signals::lock;
 
 const FIRST: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(5);
+/// A database that comes and goes is warned of this often.
+const QUIET: Duration = Duration::from_secs(60);
+
+/// What the loops of one link to a database know together of its being away.
+#[derive(Debug, Default)]
+pub(crate) struct Outage(Mutex<State>);
+
+#[derive(Debug, Default)]
+struct State {
+    failures: u64,
+    since: Option<Instant>,
+    warned: Option<Instant>,
+    /// A warning stands that nothing has been said after.
+    told: bool,
+}
+
+impl Outage {
+    fn failed(&self, name: &str, error: &Error) {
+        let mut state = lock(&self.0);
+        state.failures += 1;
+        state.since.get_or_insert_with(Instant::now);
+        if state.warned.is_none_or(|at| at.elapsed() >= QUIET) {
+            state.warned = Some(Instant::now());
+            state.told = true;
+            tracing::warn!(component = name, %error, "trouble, trying again until it is over");
+        } else {
+            tracing::debug!(component = name, %error, "still trouble");
+        }
+    }
+
+    fn succeeded(&self) {
+        let mut state = lock(&self.0);
+        if let Some(since) = state.since.take() {
+            if std::mem::take(&mut state.told) {
+                tracing::info!(after = ?since.elapsed(), failures = state.failures, "works again");
+            }
+            state.failures = 0;
+        }
+    }
+}
 
 /// How one loop waits while the database is away.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     name: &'static str,
+    outage: Arc<Outage>,
     failures: u32,
 }
 
 impl Backoff {
-    pub(crate) fn new(name: &'static str) -> Self {
-        Self { name, failures: 0 }
+    pub(crate) fn new(name: &'static str, outage: Arc<Outage>) -> Self {
+        Self { name, outage, failures: 0 }
     }
 
-    /// Notes a failure and returns how long to wait before the next try. The first is logged, the others are counted.
+    /// Notes a failure and returns how long to wait before the next try. Of trouble with the database one loop warns for
+    /// all; any other error is of this loop alone.
     pub(crate) fn failed(&mut self, error: &Error) -> Duration {
-        if self.failures == 0 {
-            tracing::warn!(component = self.name, %error, "trouble, trying again until it is over");
+        if error.is_transient() {
+            self.outage.failed(self.name, error);
+        } else if self.failures == 0 {
+            tracing::warn!(component = self.name, %error, "fails, trying again");
         }
         self.failures = self.failures.saturating_add(1);
         delay(self.failures)
@@ -33,7 +80,7 @@ impl Backoff {
     /// Notes that it works.
     pub(crate) fn succeeded(&mut self) {
         if self.failures > 0 {
-            tracing::info!(component = self.name, tries = self.failures, "works again");
+            self.outage.succeeded();
             self.failures = 0;
         }
     }

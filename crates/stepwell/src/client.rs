@@ -1,4 +1,4 @@
-//! Clients: submit tasks, wait for them, look at them, cancel and retry them.
+//! Clients: submit tasks, wait for them, look at them, repair them.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -9,11 +9,10 @@ use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
-use crate::backoff::delay;
 use crate::database::Database;
 use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
-use crate::store::{StepRow, Submitted, TaskRow};
+use crate::store::{DeadLetter, EventRow, StepRow, Submitted, TaskRow};
 use crate::workflow::{InputSchema, Priority, Workflow};
 
 /// How long what is known of a workflow is believed; a newer version may be registered meanwhile.
@@ -24,8 +23,8 @@ const REMEMBERED: usize = 1_000;
 const SUBMIT_BATCH: usize = 1_000;
 /// Most bytes of one transaction's requests; a single larger one still goes, alone.
 const SUBMIT_BYTES: usize = 8 << 20;
-/// How often a call is tried while the connection breaks.
-const TRIES: u32 = 8;
+/// How long a call is tried again while the database is away.
+const PERSISTENCE: Duration = Duration::from_secs(10);
 
 /// One task to submit.
 #[derive(Debug, Clone, Default)]
@@ -129,7 +128,8 @@ impl Client {
         }
         let mut submitted = Vec::with_capacity(messages.len());
         for batch in batches(&messages) {
-            submitted.extend(self.persist(|| self.database.store().submit_tasks(batch)).await.map_err(refused)?);
+            let answer = self.persist(|| self.database.store().submit_tasks(batch)).await;
+            submitted.extend(answer.map_err(|error| refused(error, "the request", "context"))?);
             self.database.signals().publish(Topic::Requests);
         }
         Ok(submitted)
@@ -146,12 +146,13 @@ impl Client {
         let mut waits: Vec<(Uuid, watch::Receiver<bool>)> =
             task_ids.iter().map(|id| (*id, signals.subscribe_task(*id))).collect();
         let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        let finished = self.persist(|| self.database.store().finished_among(task_ids)).await?;
+        let patience = timeout.unwrap_or(Duration::MAX); // whoever waits for a task waits for the database too
+        let finished = self.persist_for(patience, || self.database.store().finished_among(task_ids)).await?;
         signals.settle(&finished);
         waits.retain(|(_, wait)| !*wait.borrow());
         let unfinished: Vec<Uuid> = waits.iter().map(|(task_id, _)| *task_id).collect();
         if !unfinished.is_empty() {
-            let unknown = self.persist(|| self.database.store().unknown_among(&unfinished)).await?;
+            let unknown = self.persist_for(patience, || self.database.store().unknown_among(&unfinished)).await?;
             if let Some(task_id) = unknown.first() {
                 return Err(Error::UnknownTask { task_id: *task_id });
             }
@@ -224,14 +225,89 @@ impl Client {
         Ok(state)
     }
 
-    /// Gives a task's failed steps fresh attempts.
+    /// Gives failed steps of a task fresh attempts: those of these names, or all.
     ///
     /// # Errors
-    /// [`Error::UnknownTask`]; [`Error::InvalidTransition`] when there is nothing to retry.
-    pub async fn retry(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<()> {
-        let namespaces = self.persist(|| self.database.store().retry_task(task_id, reason, actor)).await?;
+    /// [`Error::UnknownTask`]; [`Error::InvalidTransition`] when there is nothing to retry, or one of the steps has not
+    /// failed.
+    pub async fn retry(
+        &self,
+        task_id: Uuid,
+        steps: Option<&[String]>,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<()> {
+        let store = self.database.store();
+        let namespaces = self.persist(|| store.retry_task(task_id, steps, reason, actor)).await?;
         self.database.signals().publish_steps(&namespaces);
         Ok(())
+    }
+
+    /// Gives a step its result by hand, JSON text, so that its dependents go on; what a handler still reports for it no
+    /// longer counts. Returns the state of the task: resolved when that was its last open step.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`]; [`Error::InvalidTransition`] when there is no such step, or it has ended, or waits for
+    /// its dependencies; [`Error::Validation`] when the result cannot be stored.
+    pub async fn resolve(
+        &self,
+        task_id: Uuid,
+        step: &str,
+        result: &str,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<String> {
+        let store = self.database.store();
+        let resolved = self.persist(|| store.resolve_step(task_id, step, result, reason, actor)).await;
+        let (namespaces, state) = resolved.map_err(|error| refused(error, "the result", "result"))?;
+        self.database.signals().publish_steps(&namespaces);
+        if state != "in_progress" {
+            self.database.signals().publish_finished(&[task_id]);
+        }
+        Ok(state)
+    }
+
+    /// What people and rules did to a task, oldest first.
+    pub async fn events(&self, task_id: Uuid) -> Result<Vec<EventRow>> {
+        self.persist(|| self.database.store().find_events(task_id)).await
+    }
+
+    /// Pauses a namespace: none of its steps starts until it is resumed; what runs goes on. Returns whether it was not
+    /// paused already.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNamespace`].
+    pub async fn pause(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
+        self.persist(|| self.database.store().pause_namespace(namespace, reason, actor)).await
+    }
+
+    /// Lets a paused namespace go on. Returns whether it was paused.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNamespace`].
+    pub async fn resume(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
+        let resumed = self.persist(|| self.database.store().resume_namespace(namespace, reason, actor)).await?;
+        self.database.signals().publish_steps(&[namespace.to_owned()]);
+        Ok(resumed)
+    }
+
+    /// Names of the namespaces that are paused.
+    pub async fn paused(&self) -> Result<Vec<String>> {
+        self.persist(|| self.database.store().paused_namespaces()).await
+    }
+
+    /// Up to `limit` dead letters, of one queue or of all, the newest first, those before the one with the number
+    /// `before`.
+    pub async fn dead_letters(&self, queue: Option<&str>, limit: u32, before: Option<i64>) -> Result<Vec<DeadLetter>> {
+        self.persist(|| self.database.store().dead_letters(queue, limit, before)).await
+    }
+
+    /// Puts dead letters back into the queues that they came from. Returns the numbers of those that were there.
+    pub async fn replay(&self, ids: &[i64], reason: Option<&str>, actor: Option<&str>) -> Result<Vec<i64>> {
+        let replayed = self.persist(|| self.database.store().replay_dead_letters(ids, reason, actor)).await?;
+        self.database.signals().publish(Topic::Requests);
+        self.database.signals().publish(Topic::Results);
+        Ok(replayed)
     }
 
     async fn know(&self, workflow: &str, version: Option<&str>) -> Result<Known> {
@@ -252,18 +328,30 @@ impl Client {
         Ok(known)
     }
 
-    /// Calls again while the connection breaks: every function of the store can be repeated without doing it twice,
-    /// except that a repeated cancel or retry finds it done.
+    /// Calls again while the database is away: every function of the store can be repeated without doing it twice,
+    /// except that a repeated cancel, retry or resolve can find it done.
     async fn persist<T, F: std::future::Future<Output = Result<T>>>(&self, call: impl Fn() -> F) -> Result<T> {
-        let mut failures = 0;
+        self.persist_for(PERSISTENCE, call).await
+    }
+
+    async fn persist_for<T, F: std::future::Future<Output = Result<T>>>(
+        &self,
+        patience: Duration,
+        call: impl Fn() -> F,
+    ) -> Result<T> {
+        let started = Instant::now();
+        let mut backoff = self.database.backoff("client");
         loop {
             match call().await {
-                Err(error) if error.is_transient() && failures + 1 < TRIES => {
-                    failures += 1;
-                    tracing::debug!(%error, failures, "trying again");
-                    tokio::time::sleep(delay(failures)).await;
+                Err(error) if error.is_transient() && started.elapsed() < patience => {
+                    tokio::time::sleep(backoff.failed(&error).min(patience.saturating_sub(started.elapsed()))).await;
                 }
-                outcome => return outcome,
+                outcome => {
+                    if outcome.is_ok() {
+                        backoff.succeeded();
+                    }
+                    return outcome;
+                }
             }
         }
     }
@@ -336,13 +424,12 @@ fn batches(messages: &[String]) -> Vec<&[String]> {
     batches
 }
 
-/// What PostgreSQL refuses of a context that passed our own checks, such as a number beyond its range.
-fn refused(error: Error) -> Error {
+/// What PostgreSQL refuses of JSON that passed our own checks, such as a number beyond its range.
+fn refused(error: Error, what: &str, field: &str) -> Error {
     match &error {
-        Error::Database { source: sqlx::Error::Database(db), .. } if error.is_bad_data() => Error::validation(
-            "the request",
-            vec![Problem::new("context", format!("cannot be stored as jsonb: {}", db.message()))],
-        ),
+        Error::Database { source: sqlx::Error::Database(db), .. } if error.is_bad_data() => {
+            Error::validation(what, vec![Problem::new(field, format!("cannot be stored as jsonb: {}", db.message()))])
+        }
         _ => error,
     }
 }

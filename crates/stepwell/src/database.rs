@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
 
-use crate::backoff::{delay, Backoff};
+use crate::backoff::{delay, Backoff, Outage};
 use crate::config::Config;
 use crate::error::Result;
 use crate::signals::{Signals, Topic};
@@ -29,6 +30,7 @@ struct Inner {
     store: Store,
     url: String,
     signals: Signals,
+    outage: Arc<Outage>,
     config: Config,
     /// Marks this process's notifications, so that it does not wake itself twice.
     instance: String,
@@ -42,11 +44,14 @@ impl Database {
     /// # Errors
     /// As [`Store::connect`].
     pub async fn connect(url: &str, config: &Config) -> Result<Self> {
-        let store = Store::connect(url, config.database.pool_size, config.database.connect_timeout).await?;
+        let settings = &config.database;
+        let store = Store::connect(url, settings.pool_size, settings.connect_timeout).await?;
+        let store = store.with_call_timeout(settings.call_timeout);
         let database = Self(Arc::new(Inner {
             store,
             url: url.to_owned(),
             signals: Signals::default(),
+            outage: Arc::default(),
             config: config.clone(),
             instance: Uuid::now_v7().simple().to_string(),
             shutdown: CancellationToken::new(),
@@ -75,6 +80,11 @@ impl Database {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.0.signals
+    }
+
+    /// How a loop waits while the database is away.
+    pub(crate) fn backoff(&self, name: &'static str) -> Backoff {
+        Backoff::new(name, self.0.outage.clone())
     }
 
     /// Ends the background tasks and all connections.
@@ -119,14 +129,29 @@ impl Database {
                 Ok(mut listener) => {
                     failures = 0;
                     self.0.signals.wake_all(); // what was said while nobody listened
-                    while let Ok(Some(notification)) = listener.try_recv().await {
-                        self.hear(notification.payload());
-                    }
+                    self.listen(&mut listener).await;
                 }
                 Err(error) => tracing::debug!(%error, "no connection to listen on; polling meanwhile"),
             }
             failures += 1;
             tokio::time::sleep(delay(failures)).await;
+        }
+    }
+
+    /// Hears until the connection is lost: it says so, or does not answer when nothing has been heard for a while.
+    async fn listen(&self, listener: &mut PgListener) {
+        let patience = self.config().database.call_timeout;
+        loop {
+            match tokio::time::timeout(patience, listener.try_recv()).await {
+                Ok(Ok(Some(notification))) => self.hear(notification.payload()),
+                Ok(_lost) => return,
+                Err(_silence) => {
+                    let ask = sqlx::query("select").execute(&mut *listener);
+                    if !matches!(tokio::time::timeout(patience, ask).await, Ok(Ok(_))) {
+                        return;
+                    }
+                }
+            }
         }
     }
 
@@ -141,7 +166,7 @@ impl Database {
     /// Finds the awaited tasks that other processes finished: when they say so, and now and then.
     async fn check_waits(self) {
         let mut finished = self.0.signals.finished();
-        let mut backoff = Backoff::new("wait");
+        let mut backoff = self.backoff("wait");
         loop {
             let _woken = tokio::time::timeout(WAIT_POLLING, finished.changed()).await;
             let awaited = self.0.signals.awaited_tasks();

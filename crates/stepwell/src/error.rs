@@ -81,6 +81,12 @@ pub enum Error {
         /// Which task, which state.
         message: String,
     },
+    /// There is no such namespace (SQLSTATE SW006).
+    #[error("{message}; a namespace exists from its first workflow or worker")]
+    UnknownNamespace {
+        /// Which namespace.
+        message: String,
+    },
     /// A wait ended before its task did.
     #[error("task {task_id} has not finished within {timeout:?}: {reason}")]
     WaitTimeout {
@@ -190,14 +196,14 @@ impl Error {
     }
 }
 
-/// Connection trouble (08), transaction collisions (40), out of resources (53), operator intervention (57), and what
-/// the driver says when a socket is gone.
+/// Connection trouble (08), transaction collisions (40), out of resources (53), operator intervention (57), a server that
+/// is a standby still or again (25006), and what the driver says when a socket is gone.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(db) => {
-            db.code().is_some_and(|code| ["08", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class)))
-        }
+        sqlx::Error::Database(db) => db
+            .code()
+            .is_some_and(|code| ["08", "25006", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
         _ => false,
     }
 }

@@ -27,11 +27,12 @@ module Stepwell
     attr_reader :code
     # @return [Hash, nil] what the handler wants stored with the attempt; any JSON
     attr_reader :context
-    # @return [Numeric, nil] seconds to wait before the next attempt, at most the step's cap
+    # @return [Numeric, Time, String, nil] when the next attempt is to be made; the step's cap is the longest wait
     attr_reader :retry_after
 
     # @param message [String]
-    # @param retry_after [Numeric, nil] seconds
+    # @param retry_after [Numeric, Time, String, nil] seconds, a moment, or what the HTTP header Retry-After says
+    #   (seconds or a date). The database's clock decides when a moment has come.
     # @param code [String, nil]
     # @param context [Hash, nil] any JSON
     def initialize(message = nil, retry_after: nil, code: nil, context: nil)
@@ -51,8 +52,11 @@ module Stepwell
   # A task did not finish within the time that {Task#wait} was given.
   class WaitTimeout < Error; end
 
-  # The worker no longer holds the step: its lease expired, or the task was cancelled.
+  # The worker no longer holds the step: its lease expired, or the step has ended otherwise. Stop working.
   class LostLease < Error; end
+
+  # The task was cancelled while the step was being executed. Stop working.
+  class Cancelled < LostLease; end
 
   # PostgreSQL refuses, or cannot be reached.
   class DatabaseError < Error; end

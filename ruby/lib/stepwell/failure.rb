@@ -14,8 +14,8 @@ module Stepwell
     # @return [String] JSON text
     def generate(error, metadata)
       details = attached(error)
-      JsonValue.write({ kind: kind(error), class: class_name(error), code: details[:code], message: message(error),
-                        backtrace: Array(error.backtrace).first(50).map { |line| text(line) },
+      JsonValue.write({ kind: kind(error), class: class_name(error), ancestors: ancestors(error), code: details[:code],
+                        message: message(error), backtrace: Array(error.backtrace).first(50).map { |line| text(line) },
                         context: storable(details[:context]), retry_after: details[:retry_after],
                         metadata: metadata.empty? ? nil : storable(metadata) }.compact)
     rescue Exception => e # rubocop:disable Lint/RescueException -- exceptions can redefine whatever they are asked for
@@ -47,6 +47,12 @@ module Stepwell
       error.is_a?(AttemptTimeout) ? "Timeout::Error" : text(error.class.name || error.class.to_s)
     end
 
+    # The classes that it descends from, as a step's permanent_errors and retryable_errors may name them.
+    def ancestors(error)
+      above = error.is_a?(AttemptTimeout) ? Timeout::Error : error.class.superclass
+      above.ancestors.take_while { |it| it != Exception }.first(20).filter_map(&:name)
+    end
+
     # Code, context and delay, where the exception carries them.
     def attached(error)
       details = {}
@@ -54,12 +60,20 @@ module Stepwell
       return details unless error.is_a?(PermanentError) || error.is_a?(RetryableError)
 
       details[:context] = error.context
-      delay = error.is_a?(RetryableError) ? error.retry_after : nil
-      delay &&= Float(delay, exception: false)
-      details[:retry_after] = delay if delay&.finite?
+      details[:retry_after] = delay(error.retry_after) if error.is_a?(RetryableError)
       details
     rescue StandardError
       details
+    end
+
+    # What the orchestrator reads as a delay: seconds, or the text of a header.
+    def delay(asked)
+      case asked
+      when nil then nil
+      when Time then asked.httpdate
+      when String then text(asked)
+      else Float(asked, exception: false)&.then { |seconds| seconds if seconds.finite? }
+      end
     end
 
     # An exception's message can be anything, also an exception.

@@ -17,20 +17,33 @@ module Stepwell
   #   @return [Object, nil] any JSON
   # @!attribute [r] error
   #   @return [Hash, nil] the last attempt that did not succeed: "kind", "class", "code", "message", "backtrace",
-  #     "context", "metadata"; nil for a step that completed
+  #     "context", "metadata", "attempt", "worker", "started_at", "finished_at" (Time); nil for a step that completed
+  # @!attribute [r] attempts
+  #   @return [Array<Hash>] the last 20 attempts that did not succeed, oldest first, each with what {error} has
+  # @!attribute [r] progress
+  #   @return [Object, nil] what the handler said last in {StepExecution#heartbeat}
+  # @!attribute [r] run_at
+  #   @return [Time, nil] when the next attempt is due, while the step waits for it
   # @!attribute [r] worker
   #   @return [String, nil] worker of the last attempt: "host:pid:random"
   # @!attribute [r] started_at
   #   @return [Time, nil] when the last attempt started
   # @!attribute [r] finished_at
   #   @return [Time, nil] when the last attempt ended
-  Step = Struct.new(:name, :state, :attempt, :max_attempts, :depends_on, :result, :error, :worker, :started_at,
-                    :finished_at, keyword_init: true) do
+  Step = Struct.new(:name, :state, :attempt, :max_attempts, :depends_on, :result, :error, :attempts, :progress,
+                    :run_at, :worker, :started_at, :finished_at, keyword_init: true) do
     # @api private
     def self.from_row(row)
+      times = %w[run_at started_at finished_at].to_h { |key| [key.to_sym, Stepwell.time(row[key])] }
       new(name: row["name"], state: row["state"].to_sym, attempt: row["attempt"], max_attempts: row["max_attempts"],
-          depends_on: row["depends_on"], result: row["result"], error: row["error"], worker: row["worker_id"],
-          started_at: Stepwell.time(row["started_at"]), finished_at: Stepwell.time(row["finished_at"])).freeze
+          depends_on: row["depends_on"], result: row["result"], error: row["error"] && failed_attempt(row["error"]),
+          attempts: row["attempts"].map { |attempt| failed_attempt(attempt) }, progress: row["progress"],
+          worker: row["worker_id"], **times).freeze
+    end
+
+    # @api private
+    def self.failed_attempt(row)
+      row.merge(%w[started_at finished_at].to_h { |key| [key, Stepwell.time(row[key])] })
     end
   end
 

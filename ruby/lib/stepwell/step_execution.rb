@@ -74,12 +74,15 @@ module Stepwell
     # kept for as long as the process lives.
     # @param progress [Object] any JSON
     # @return [void]
-    # @raise [LostLease] when another worker has the step, or the task was cancelled: stop working
+    # @raise [Cancelled] when the task was cancelled: stop working
+    # @raise [LostLease] when another worker has the step, it was resolved by hand, or its task is overdue: stop working
     # @raise [ValidationError] when the progress is not JSON
     def heartbeat(progress = nil)
-      return if @worker.heartbeat(@native, JsonValue.generate(progress))
-
-      raise LostLease, "attempt #{attempt} of step #{name} of task #{task_id} is no longer this worker's"
+      case @worker.heartbeat(@native, JsonValue.generate(progress))
+      when "cancelled" then raise Cancelled, "task #{task_id} was cancelled"
+      when "settled" then raise LostLease, "step #{name} of task #{task_id} has ended without its handler"
+      when "lost" then raise LostLease, "attempt #{attempt} of step #{name} of task #{task_id} is lost"
+      end
     rescue JsonValue::Refused => e
       raise ValidationError, "the progress #{e.message}"
     end

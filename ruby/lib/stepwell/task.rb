@@ -131,14 +131,35 @@ module Stepwell
       refresh
     end
 
-    # Gives the failed steps fresh attempts.
+    # Gives failed steps fresh attempts.
+    # @param steps [Array<String, Symbol>, String, Symbol, nil] which; nil means all that failed
     # @param reason [String, nil] kept with the task's events
     # @param actor [String, nil] who; by default the database user
     # @return [Task] self, refreshed
-    # @raise [ValidationError] when there is nothing to retry
-    def retry(reason: nil, actor: nil)
-      @connection.client.retry(id, reason, actor)
+    # @raise [ValidationError] when there is nothing to retry, or one of the steps has not failed
+    def retry(steps: nil, reason: nil, actor: nil)
+      @connection.client.retry(id, steps && Array(steps).map(&:to_s), reason, actor)
       refresh
+    end
+
+    # Gives a step its result by hand, so that what depends on it goes on. What a handler still reports for it no longer
+    # counts. The task is :resolved when that was its last open step.
+    # @param step [String, Symbol] one that failed, or that waits for a worker or its next attempt, or is being executed
+    # @param result [Object] any JSON
+    # @param reason [String, nil] kept with the task's events
+    # @param actor [String, nil] who; by default the database user
+    # @return [Task] self, refreshed
+    # @raise [ValidationError] when there is no such step, it has ended or waits for others, or the result is not JSON
+    def resolve(step, result: nil, reason: nil, actor: nil)
+      @connection.client.resolve(id, step.to_s, JsonValue.generate(result), reason, actor)
+      refresh
+    rescue JsonValue::Refused => e
+      raise ValidationError, "the result #{e.message}"
+    end
+
+    # @return [Array<Event>] what people and rules did to the task, oldest first
+    def events
+      JsonValue.parse(@connection.client.events(id)).map { |row| Event.from_row(row) }
     end
 
     # @return [String]

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
-require "timeout"
+require_relative "worker/thread_pool"
+require_relative "worker/signals"
 
 module Stepwell
   # Executes steps on threads of this process. Claiming, heartbeats and reporting run on threads outside Ruby's lock.
@@ -27,8 +28,6 @@ module Stepwell
 
       @database_url = database_url
       @orchestrator = orchestrator
-      @mutex = Mutex.new
-      @threads = []
     end
 
     # Starts claiming and executing.
@@ -42,10 +41,29 @@ module Stepwell
       @connection.register(Stepwell.registry.definitions)
       @native = Native::Worker.start(@connection.database, @namespaces, @concurrency)
       @pid = Process.pid
-      @stopping = false
       Stepwell.running.add(self)
-      @concurrency.times { start_thread }
+      @threads = ThreadPool.new(self, @native, @concurrency)
       self
+    end
+
+    # Works until this process is told to stop, then stops as {stop} does. For a process that is nothing but a worker.
+    # SIGTERM and SIGINT stop it, however often they come; SIGQUIT makes it {quiet}. It starts the worker unless that
+    # runs already, and returns also when somebody else stops it.
+    # @param timeout [Numeric] seconds that what runs has to finish
+    # @return [Boolean] whether everything that ran has finished
+    # @raise [DatabaseError] when the database refuses, or cannot be reached
+    # @raise [ConfigurationError] when there is no database
+    def run(timeout: 20)
+      Signals.trap do |signals|
+        start unless running?
+        while running?
+          case signals.next(1)
+          when "QUIT" then quiet
+          when String then return stop(timeout: timeout)
+          end
+        end
+        true
+      end
     end
 
     # @return [Boolean]
@@ -72,12 +90,11 @@ module Stepwell
       return true unless running?
 
       deadline = now + timeout
-      @stopping = true
+      @threads.stopping
       quiet
-      threads = @mutex.synchronize { @threads.dup }
-      finished = threads.map { |thread| thread.join([deadline - now, 0].max) }.all?
+      finished = @threads.join(deadline)
       unfinished = @native.stop([deadline - now, 0].max)
-      threads.each(&:kill)
+      @threads.kill
       @native = nil
       Stepwell.running.delete(self)
       finished && unfinished.zero?
@@ -97,54 +114,6 @@ module Stepwell
 
     def now
       Process.clock_gettime(Process::CLOCK_MONOTONIC)
-    end
-
-    def start_thread
-      @mutex.synchronize do
-        @threads.select!(&:alive?)
-        thread = Thread.new { run(@native) }
-        thread.name = "stepwell worker"
-        thread.report_on_exception = false
-        @threads << thread
-      end
-    end
-
-    # One thread: takes a step, executes it, hands in what became of it.
-    def run(native)
-      while (step = native.take)
-        execute(native, step)
-        step = nil
-      end
-      ended = true
-    ensure
-      unless ended # somebody killed the thread: another takes its place
-        native.fail(step, Failure.killed) if step
-        start_thread unless @stopping
-      end
-    end
-
-    def execute(native, step)
-      handler = Stepwell.registry.handler(step.handler)
-      return native.release_unhandled(step) unless handler
-
-      execution = StepExecution.new(step, self)
-      begin
-        result = call(handler.new, execution, step.timeout_ms)
-        native.complete(step, JsonValue.generate(result))
-      rescue JsonValue::Refused => e
-        native.fail(step, Failure.invalid_result(e))
-      rescue Exception => e # rubocop:disable Lint/RescueException -- whatever a handler raises is its attempt's outcome
-        native.fail(step, Failure.generate(e, execution.metadata))
-      end
-    end
-
-    def call(handler, execution, timeout_ms)
-      return handler.call(execution) unless timeout_ms
-
-      seconds = timeout_ms / 1000.0
-      Timeout.timeout(seconds, Failure::AttemptTimeout, "the attempt took longer than #{seconds} s") do
-        handler.call(execution)
-      end
     end
   end
 end

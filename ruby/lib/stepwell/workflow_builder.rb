@@ -21,10 +21,15 @@ module Stepwell
     # @param backoff [Hash, nil] seconds before the next attempt: base:, doubled with each attempt up to cap:, shortened
     #   by a random share of up to jitter: (0..1); nil means base 1, cap 300, jitter 0.2
     # @param timeout [Numeric, nil] seconds that one attempt may take
+    # @param permanent_errors [Array<Module, String>, Module, String] errors after which no attempt is made, whatever
+    #   the handler thinks: classes (and what descends from them) or codes
+    # @param retryable_errors [Array<Module, String>, Module, String] errors after which another attempt is made, also
+    #   when the handler says that they are permanent. A code decides before a class, a class before one above it.
     # @param config [Hash, nil] any JSON, handed to the handler
     # @return [void]
     # @raise [ValidationError] when the handler is no handler
-    def step(name, handler, depends_on: [], max_attempts: nil, backoff: nil, timeout: nil, config: nil)
+    def step(name, handler, depends_on: [], max_attempts: nil, backoff: nil, timeout: nil, permanent_errors: [],
+             retryable_errors: [], config: nil)
       unless handler.is_a?(Class) && handler.method_defined?(:call)
         raise ValidationError, "workflow #{@full_name}, step #{name}: #{handler.inspect} is no handler: " \
                                "give a class whose instances answer call(step)"
@@ -32,7 +37,21 @@ module Stepwell
       handler_name = handler.name || "#{@full_name}##{name}"
       @handlers[handler_name] = handler
       @steps << { name: name.to_s, handler: handler_name, depends_on: Array(depends_on).map(&:to_s),
-                  max_attempts: max_attempts, backoff: backoff, timeout: timeout, config: config }.compact
+                  max_attempts: max_attempts, backoff: backoff, timeout: timeout,
+                  permanent_errors: errors(name, permanent_errors), retryable_errors: errors(name, retryable_errors),
+                  config: config }.compact
+    end
+
+    private
+
+    def errors(step, named)
+      Array(named).map do |error|
+        name = error.is_a?(Module) ? error.name : error
+        next name if name.is_a?(String)
+
+        raise ValidationError, "workflow #{@full_name}, step #{step}: #{error.inspect} is no error: " \
+                               "give a class that has a name, or the text of a code"
+      end
     end
   end
 end

@@ -16,24 +16,42 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
         .map_err(|error| format!("{text:?} is no duration such as 250ms, 60s or 5m: {error}"))
 }
 
+/// A duration that must be there.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    deserialize_optional(deserializer)?.ok_or_else(|| D::Error::custom("a duration with its unit is needed"))
+}
+
+/// A duration, or nothing, or `never`.
+pub(crate) fn deserialize_optional<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
     struct Text;
-    impl Visitor<'_> for Text {
-        type Value = Duration;
+    impl<'de> Visitor<'de> for Text {
+        type Value = Option<Duration>;
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a duration with its unit, such as 250ms, 60s or 5m")
         }
-        fn visit_str<E: Error>(self, text: &str) -> Result<Duration, E> {
-            parse(text).map_err(E::custom)
+        fn visit_none<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
         }
-        fn visit_i64<E: Error>(self, number: i64) -> Result<Duration, E> {
-            parse(&number.to_string()).map_err(E::custom)
+        fn visit_unit<E: Error>(self) -> Result<Self::Value, E> {
+            Ok(None)
         }
-        fn visit_u64<E: Error>(self, number: u64) -> Result<Duration, E> {
-            parse(&number.to_string()).map_err(E::custom)
+        fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
+            deserializer.deserialize_any(self)
         }
-        fn visit_f64<E: Error>(self, number: f64) -> Result<Duration, E> {
-            parse(&number.to_string()).map_err(E::custom)
+        fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+            match text {
+                "never" => Ok(None),
+                _ => parse(text).map(Some).map_err(E::custom),
+            }
+        }
+        fn visit_i64<E: Error>(self, number: i64) -> Result<Self::Value, E> {
+            self.visit_str(&number.to_string())
+        }
+        fn visit_u64<E: Error>(self, number: u64) -> Result<Self::Value, E> {
+            self.visit_str(&number.to_string())
+        }
+        fn visit_f64<E: Error>(self, number: f64) -> Result<Self::Value, E> {
+            self.visit_str(&number.to_string())
         }
     }
     deserializer.deserialize_any(Text)

@@ -29,6 +29,8 @@ pub struct Config {
     pub orchestrator: Orchestrator,
     /// Workers.
     pub worker: Worker,
+    /// How long what has finished is kept.
+    pub retention: Retention,
     /// The private PostgreSQL.
     pub embedded: Embedded,
     /// Log lines.
@@ -46,6 +48,9 @@ pub struct Database {
     /// How long a connection may take to be made.
     #[serde(deserialize_with = "duration::deserialize")]
     pub connect_timeout: Duration,
+    /// How long a call may take before its connection is given up.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub call_timeout: Duration,
 }
 
 /// Section `orchestrator`.
@@ -85,12 +90,35 @@ pub struct Worker {
     /// How much work, in time at the recent rate, a worker claims ahead of its free slots.
     #[serde(deserialize_with = "duration::deserialize")]
     pub prefetch: Duration,
+    /// How long a handler that was told that its time is over has to end before its thread is replaced.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub timeout_grace: Duration,
     /// How long a step whose handler a worker lacks stays away from it.
     #[serde(deserialize_with = "duration::deserialize")]
     pub unhandled_delay: Duration,
     /// After how long without any worker that has the handler such a step ends in error.
     #[serde(deserialize_with = "duration::deserialize")]
     pub unhandled_give_up: Duration,
+}
+
+/// Section `retention`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retention {
+    /// How long ago a complete, cancelled or resolved task must have finished to be removed; none: never.
+    #[serde(deserialize_with = "duration::deserialize_optional")]
+    pub finished: Option<Duration>,
+    /// The same for a task in error.
+    #[serde(deserialize_with = "duration::deserialize_optional")]
+    pub failed: Option<Duration>,
+    /// The same for a dead letter.
+    #[serde(deserialize_with = "duration::deserialize_optional")]
+    pub dead_letters: Option<Duration>,
+    /// How often all of that is looked for.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub cycle: Duration,
+    /// Most tasks, or dead letters, in one transaction.
+    pub batch: u32,
 }
 
 /// Section `embedded`.
@@ -166,6 +194,7 @@ impl Config {
             ("orchestrator.request_batch", self.orchestrator.request_batch),
             ("orchestrator.result_batch", self.orchestrator.result_batch),
             ("orchestrator.upkeep_batch", self.orchestrator.upkeep_batch),
+            ("retention.batch", self.retention.batch),
             ("worker.concurrency", self.worker.concurrency),
             ("worker.claim_batch", self.worker.claim_batch),
             ("worker.report_batch", self.worker.report_batch),
@@ -182,6 +211,13 @@ impl Config {
                     self.worker.lease
                 ),
             });
+        }
+        for (key, value) in
+            [("database.call_timeout", self.database.call_timeout), ("retention.cycle", self.retention.cycle)]
+        {
+            if value < Duration::from_millis(100) {
+                return Err(Error::Configuration { message: format!("{key} = {value:?}: must be at least 100ms") });
+            }
         }
         Ok(self)
     }

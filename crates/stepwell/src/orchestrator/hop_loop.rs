@@ -6,7 +6,6 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use super::pause;
-use crate::backoff::Backoff;
 use crate::database::Database;
 use crate::error::Result;
 use crate::signals::Wakeups;
@@ -33,7 +32,7 @@ pub(super) async fn run<H: Hop>(
     mut wakeups: Wakeups,
     shutdown: CancellationToken,
 ) {
-    let mut backoff = Backoff::new(H::NAME);
+    let mut backoff = database.backoff(H::NAME);
     let mut batch = largest;
     while !shutdown.is_cancelled() {
         wakeups.mark_unchanged(); // what is said from here on is heard below

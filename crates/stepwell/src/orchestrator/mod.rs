@@ -1,9 +1,10 @@
-//! The orchestrator: requests become tasks, results are applied, what is due is enqueued. Any number of them run on one
+//! The orchestrator: requests become tasks, results are applied, what is due is enqueued, what is old removed. Any number of them run on one
 //! database without knowing of each other; every hop is one transaction that locks what it needs.
 
 mod hop_loop;
 mod requests;
 mod results;
+mod retention;
 mod summary;
 mod upkeep;
 
@@ -68,6 +69,7 @@ impl Orchestrator {
         orchestrator.tasks.spawn(requests::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.spawn(results::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.spawn(upkeep::run(database.clone(), totals.clone(), shutdown.clone()));
+        orchestrator.tasks.spawn(retention::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.close();
         tracing::info!(database = database.store().masked_url(), "orchestrator started");
         Ok(orchestrator)

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::store::{Applied, Initialized, Recovered};
+use crate::store::{Applied, Initialized, Overdue, Recovered};
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -12,6 +12,8 @@ pub(super) struct Totals {
     tasks_started: AtomicU64,
     tasks_rejected: AtomicU64,
     tasks_finished: AtomicU64,
+    tasks_overdue: AtomicU64,
+    tasks_removed: AtomicU64,
     steps_completed: AtomicU64,
     steps_retried: AtomicU64,
     steps_failed: AtomicU64,
@@ -32,6 +34,10 @@ pub struct Summary {
     pub tasks_rejected: u64,
     /// Tasks it brought to a terminal state.
     pub tasks_finished: u64,
+    /// Tasks that were not finished by their deadline; they are among the finished ones.
+    pub tasks_overdue: u64,
+    /// Tasks that were removed because of their age.
+    pub tasks_removed: u64,
     /// Steps that completed.
     pub steps_completed: u64,
     /// Attempts that failed and are followed by another.
@@ -78,6 +84,16 @@ impl Totals {
         self.finished(outcome.finished.len());
     }
 
+    pub(super) fn overdue(&self, outcome: &Overdue) {
+        add(&self.steps_failed, outcome.failed);
+        self.tasks_overdue.fetch_add(outcome.finished.len() as u64, Relaxed);
+        self.finished(outcome.finished.len());
+    }
+
+    pub(super) fn removed(&self, tasks: i32) {
+        add(&self.tasks_removed, tasks);
+    }
+
     pub(super) fn cycle(&self) {
         self.cycles.fetch_add(1, Relaxed);
     }
@@ -92,6 +108,8 @@ impl Totals {
             tasks_started: self.tasks_started.load(Relaxed),
             tasks_rejected: self.tasks_rejected.load(Relaxed),
             tasks_finished: self.tasks_finished.load(Relaxed),
+            tasks_overdue: self.tasks_overdue.load(Relaxed),
+            tasks_removed: self.tasks_removed.load(Relaxed),
             steps_completed: self.steps_completed.load(Relaxed),
             steps_retried: self.steps_retried.load(Relaxed),
             steps_failed: self.steps_failed.load(Relaxed),

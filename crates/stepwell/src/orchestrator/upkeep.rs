@@ -1,4 +1,4 @@
-//! The upkeep loop: what comes due by time. Expired claims are recovered, due retries enqueued.
+//! The upkeep loop: what comes due by time. Expired claims are recovered, due retries enqueued, overdue tasks ended.
 
 use std::sync::Arc;
 
@@ -6,13 +6,12 @@ use tokio_util::sync::CancellationToken;
 
 use super::pause;
 use super::summary::Totals;
-use crate::backoff::Backoff;
 use crate::database::Database;
 use crate::error::Result;
 
 pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
-    let mut backoff = Backoff::new("upkeep");
+    let mut backoff = database.backoff("upkeep");
     while !shutdown.is_cancelled() {
         match cycle(&database, &totals, settings.upkeep_batch).await {
             Ok(more) => {
@@ -28,12 +27,15 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
 
 /// One round. Returns whether there is more than fitted into the batches.
 async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool> {
-    let (expired, due) = database.store().has_upkeep().await?;
+    let upkeep = database.store().has_upkeep().await?;
     let mut popped = Vec::new();
-    if expired {
+    if upkeep.overdue {
+        popped.push(fail_overdue(database, totals, batch).await?);
+    }
+    if upkeep.expired {
         popped.push(recover(database, totals, batch).await?);
     }
-    if due {
+    if upkeep.due {
         let woken = database.store().wake_due_steps(batch).await?;
         database.signals().publish_steps(&woken.namespaces);
         popped.push(woken.popped);
@@ -56,4 +58,18 @@ async fn recover(database: &Database, totals: &Totals, batch: u32) -> Result<i32
     database.signals().publish_steps(&recovered.namespaces);
     database.signals().publish_finished(&recovered.finished);
     Ok(recovered.popped)
+}
+
+async fn fail_overdue(database: &Database, totals: &Totals, batch: u32) -> Result<i32> {
+    let overdue = database.store().fail_overdue_tasks(batch).await?;
+    totals.overdue(&overdue);
+    if !overdue.finished.is_empty() {
+        tracing::warn!(
+            tasks = overdue.finished.len(),
+            steps = overdue.failed,
+            "tasks were not finished by their deadline"
+        );
+    }
+    database.signals().publish_finished(&overdue.finished);
+    Ok(overdue.popped)
 }

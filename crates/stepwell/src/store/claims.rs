@@ -46,6 +46,17 @@ pub struct ClaimedStep {
     pub trace_context: Option<String>,
 }
 
+/// Why an attempt that is under way is no longer wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AttemptEnd {
+    /// The task was cancelled.
+    Cancelled,
+    /// The step has ended otherwise: resolved by hand, or its task is overdue.
+    Settled,
+    /// The claim expired, another worker has the step, or had it.
+    LeaseLost,
+}
+
 /// Claimed steps by claim, task and position, in parallel.
 #[derive(Debug, Default)]
 struct Columns {
@@ -70,7 +81,7 @@ impl Store {
     /// Makes sure that a namespace has its queue.
     pub(crate) async fn create_queue(&self, namespace: &str) -> Result<()> {
         let create = sqlx::query("select stepwell.create_queue($1)").bind(format!("{namespace}_queue"));
-        create.execute(&self.pool).await.or_fail(self)?;
+        create.execute(self).await.or_fail(self)?;
         Ok(())
     }
 
@@ -87,7 +98,7 @@ impl Store {
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(worker_id)
             .bind(interval(lease))
-            .fetch_all(&self.pool)
+            .fetch_all(self)
             .await
             .or_fail(self)
     }
@@ -98,7 +109,7 @@ impl Store {
         sqlx::query_scalar("select stepwell.report_results($1, $2::text[]::jsonb[])")
             .bind(worker_id)
             .bind(results)
-            .fetch_one(&self.pool)
+            .fetch_one(self)
             .await
             .or_fail(self)
     }
@@ -112,7 +123,7 @@ impl Store {
             .bind(&columns.tasks)
             .bind(&columns.positions)
             .bind(whole_seconds(delay))
-            .fetch_one(&self.pool)
+            .fetch_one(self)
             .await
             .or_fail(self)
     }
@@ -134,23 +145,34 @@ impl Store {
             .bind(&columns.positions)
             .bind(whole_seconds(delay))
             .bind(interval(give_up))
-            .fetch_one(&self.pool)
+            .fetch_one(self)
             .await
             .or_fail(self)
     }
 
-    /// Stores how far an attempt is, JSON text. Returns whether the attempt is still this worker's.
-    pub async fn report_progress(&self, worker_id: &str, step: &ClaimedStep, progress: &str) -> Result<bool> {
-        sqlx::query_scalar("select stepwell.report_progress($1, $2, $3, $4, $5, $6::text::jsonb)")
-            .bind(worker_id)
-            .bind(step.claim_id)
-            .bind(step.task_id)
-            .bind(step.position)
-            .bind(step.attempt)
-            .bind(progress)
-            .fetch_one(&self.pool)
-            .await
-            .or_fail(self)
+    /// Stores how far an attempt is, JSON text. Returns why the attempt is no longer this worker's; none while it is.
+    pub async fn report_progress(
+        &self,
+        worker_id: &str,
+        step: &ClaimedStep,
+        progress: &str,
+    ) -> Result<Option<AttemptEnd>> {
+        let end: Option<String> =
+            sqlx::query_scalar("select stepwell.report_progress($1, $2, $3, $4, $5, $6::text::jsonb)")
+                .bind(worker_id)
+                .bind(step.claim_id)
+                .bind(step.task_id)
+                .bind(step.position)
+                .bind(step.attempt)
+                .bind(progress)
+                .fetch_one(self)
+                .await
+                .or_fail(self)?;
+        Ok(end.map(|end| match end.as_str() {
+            "cancelled" => AttemptEnd::Cancelled,
+            "ended" => AttemptEnd::Settled,
+            _ => AttemptEnd::LeaseLost,
+        }))
     }
 
     /// Extends claims of a worker by `lease` from now. Returns those that still exist.
@@ -159,13 +181,13 @@ impl Store {
             .bind(worker_id)
             .bind(claims)
             .bind(interval(lease))
-            .fetch_all(&self.pool)
+            .fetch_all(self)
             .await
             .or_fail(self)
     }
 }
 
-fn interval(duration: Duration) -> PgInterval {
+pub(super) fn interval(duration: Duration) -> PgInterval {
     PgInterval { months: 0, days: 0, microseconds: i64::try_from(duration.as_micros()).unwrap_or(i64::MAX) }
 }
 

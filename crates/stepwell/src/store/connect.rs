@@ -10,6 +10,9 @@ use super::{OrFail, Store};
 use crate::error::{Error, Result};
 use crate::telemetry::mask_url;
 
+/// Longest that a call may take, unless the settings say otherwise.
+const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+
 impl Store {
     /// Connects to the database at `url`, with at most `pool_size` connections.
     ///
@@ -33,7 +36,13 @@ impl Store {
             // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
             .test_before_acquire(false)
             .connect_lazy_with(options);
-        Ok(Self { pool, url: masked.into() })
+        Ok(Self { pool, url: masked.into(), call_timeout: CALL_TIMEOUT })
+    }
+
+    /// The same pool, with another limit for each call.
+    #[must_use]
+    pub fn with_call_timeout(self, call_timeout: Duration) -> Self {
+        Self { call_timeout, ..self }
     }
 
     /// A connection that receives notifications. It reconnects by itself.
@@ -46,7 +55,7 @@ impl Store {
         sqlx::query("select pg_notify($1, payload) from unnest($2::text[]) as payload")
             .bind(channel)
             .bind(payloads)
-            .execute(&self.pool)
+            .execute(self)
             .await
             .or_fail(self)?;
         Ok(())

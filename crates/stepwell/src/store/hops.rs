@@ -1,8 +1,9 @@
 //! What the orchestrator calls: the hops between the queues, and upkeep.
 
-use sqlx::FromRow;
+use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::bounded::Lent;
 use super::{OrFail, Store};
 use crate::error::Result;
 
@@ -72,6 +73,28 @@ pub struct Recovered {
     pub finished: Vec<Uuid>,
 }
 
+/// Outcome of one `fail_overdue_tasks`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Overdue {
+    /// Deadlines that had passed.
+    pub popped: i32,
+    /// Steps that ended in error with their tasks.
+    pub failed: i32,
+    /// Tasks that were not finished by their deadline, and are in error now.
+    pub finished: Vec<Uuid>,
+}
+
+/// What is due by time.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub(crate) struct Upkeep {
+    /// A claim has expired.
+    pub(crate) expired: bool,
+    /// The time of a retry has come.
+    pub(crate) due: bool,
+    /// The deadline of a task has passed.
+    pub(crate) overdue: bool,
+}
+
 /// A pending task whose context has to be checked against its workflow's input schema.
 #[derive(Debug, Clone, FromRow)]
 pub struct UnvalidatedTask {
@@ -108,36 +131,39 @@ impl Store {
     pub(crate) async fn has_messages(&self, queue: &str) -> Result<bool> {
         // Queue names are checked when they are made: a-z, 0-9 and _. By the index, which skips what is deleted.
         sqlx::query_scalar(&format!("select (select msg_id from pgmq.q_{queue} order by msg_id limit 1) is not null"))
-            .fetch_one(&self.pool)
+            .fetch_one(self)
             .await
             .or_fail(self)
     }
 
-    /// Whether a claim has expired, and whether a timer is due.
-    pub(crate) async fn has_upkeep(&self) -> Result<(bool, bool)> {
+    /// Ends up to `batch` tasks whose deadline has passed.
+    pub async fn fail_overdue_tasks(&self, batch: u32) -> Result<Overdue> {
+        self.hop("select * from stepwell.fail_overdue_tasks($1)", batch).await
+    }
+
+    /// What is due: a cheap look.
+    pub(crate) async fn has_upkeep(&self) -> Result<Upkeep> {
         sqlx::query_as(
-            "select exists (select from stepwell.claims c where c.expires_at <= n.now),
-                    exists (select from stepwell.step_timers t where t.due_at <= n.now)
+            "select exists (select from stepwell.claims c where c.expires_at <= n.now) as expired,
+                    exists (select from stepwell.step_timers t where t.due_at <= n.now) as due,
+                    exists (select from stepwell.task_deadlines d where d.due_at <= n.now) as overdue
                from (select stepwell.now() as now offset 0) n",
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self)
         .await
         .or_fail(self)
     }
 
     /// Whether a task waits for its context to be checked.
     pub(crate) async fn has_unvalidated_tasks(&self) -> Result<bool> {
-        sqlx::query_scalar("select exists (select from stepwell.unvalidated_tasks)")
-            .fetch_one(&self.pool)
-            .await
-            .or_fail(self)
+        sqlx::query_scalar("select exists (select from stepwell.unvalidated_tasks)").fetch_one(self).await.or_fail(self)
     }
 
     async fn hop<T>(&self, call: &'static str, batch: u32) -> Result<T>
     where
         T: for<'r> FromRow<'r, sqlx::postgres::PgRow> + Send + Unpin,
     {
-        sqlx::query_as(call).bind(i32::try_from(batch).unwrap_or(i32::MAX)).fetch_one(&self.pool).await.or_fail(self)
+        sqlx::query_as(call).bind(i32::try_from(batch).unwrap_or(i32::MAX)).fetch_one(self).await.or_fail(self)
     }
 
     /// Checks up to `batch` pending tasks with `judge` (none: good, else why not) and admits or rejects them, in one
@@ -147,30 +173,32 @@ impl Store {
         batch: u32,
         judge: impl Fn(&UnvalidatedTask) -> Option<String> + Send,
     ) -> Result<(usize, Vec<String>, Vec<Uuid>)> {
-        let mut transaction = self.pool.begin().await.or_fail(self)?;
-        let tasks: Vec<UnvalidatedTask> = sqlx::query_as("select * from stepwell.take_unvalidated_tasks($1)")
-            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
-            .fetch_all(&mut *transaction)
-            .await
-            .or_fail(self)?;
-        if tasks.is_empty() {
-            return Ok((0, Vec::new(), Vec::new()));
-        }
-        let ids: Vec<Uuid> = tasks.iter().map(|task| task.task_id).collect();
-        let errors: Vec<Option<String>> = tasks.iter().map(judge).collect();
-        let (namespaces, rejected) = sqlx::query_as("select * from stepwell.admit_tasks($1, $2)")
-            .bind(&ids)
-            .bind(&errors)
-            .fetch_one(&mut *transaction)
-            .await
-            .or_fail(self)?;
-        transaction.commit().await.or_fail(self)?;
-        Ok((tasks.len(), namespaces, rejected))
+        let call = async move |connection: &mut PgConnection| {
+            let mut transaction = connection.begin().await?;
+            let tasks: Vec<UnvalidatedTask> = sqlx::query_as("select * from stepwell.take_unvalidated_tasks($1)")
+                .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+                .fetch_all(&mut *transaction)
+                .await?;
+            if tasks.is_empty() {
+                return Ok((0, Vec::new(), Vec::new()));
+            }
+            let ids: Vec<Uuid> = tasks.iter().map(|task| task.task_id).collect();
+            let errors: Vec<Option<String>> = tasks.iter().map(judge).collect();
+            let (namespaces, rejected) = sqlx::query_as("select * from stepwell.admit_tasks($1, $2)")
+                .bind(&ids)
+                .bind(&errors)
+                .fetch_one(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+            Ok((tasks.len(), namespaces, rejected))
+        };
+        let lent = Lent::from(&self.pool).await.or_fail(self)?;
+        lent.bounded(self.call_timeout, call).await.or_fail(self)
     }
 
     /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again. Returns whether there
     /// was one.
     pub async fn bury_message(&self, queue: &str) -> Result<bool> {
-        sqlx::query_scalar("select stepwell.bury_message($1)").bind(queue).fetch_one(&self.pool).await.or_fail(self)
+        sqlx::query_scalar("select stepwell.bury_message($1)").bind(queue).fetch_one(self).await.or_fail(self)
     }
 }

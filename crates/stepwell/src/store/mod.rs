@@ -1,10 +1,12 @@
 //! The database, one method a SQL function: sets in, sets out. Every write to a table of ours is a function in
 //! `migrations/`; here stand only calls and look-ups.
 
+mod bounded;
 mod claims;
 mod connect;
 mod hops;
 mod migrate;
+mod operate;
 mod tasks;
 mod workflows;
 
@@ -13,9 +15,10 @@ use std::time::Duration;
 
 use sqlx::PgPool;
 
-pub use claims::ClaimedStep;
-pub use hops::{Applied, Initialized, Recovered, UnvalidatedTask, Woken};
-pub use tasks::{StepRow, Submitted, TaskRow};
+pub use claims::{AttemptEnd, ClaimedStep};
+pub use hops::{Applied, Initialized, Overdue, Recovered, UnvalidatedTask, Woken};
+pub use operate::{DeadLetter, Removed};
+pub use tasks::{EventRow, StepRow, Submitted, TaskRow};
 pub use workflows::RegisteredWorkflow;
 
 use crate::error::{Error, Result};
@@ -26,6 +29,8 @@ pub struct Store {
     pool: PgPool,
     /// For messages: the URL without credentials.
     url: Arc<str>,
+    /// Longest that a call may take.
+    call_timeout: Duration,
 }
 
 impl Store {
@@ -56,6 +61,7 @@ impl Store {
         let message = || error.as_database_error().map(|e| e.message().to_owned()).unwrap_or_default();
         match error.as_database_error().and_then(|e| e.code()).as_deref() {
             Some("SW002") => Error::WorkflowConflict { message: message() },
+            Some("SW006") => Error::UnknownNamespace { message: message() },
             Some("SW005") => Error::InvalidTransition { message: message() },
             _ => Error::Database { url: self.url.to_string(), source: error },
         }

@@ -1,4 +1,4 @@
-//! What clients call: submit, look up, cancel, retry.
+//! What clients call: submit, look up, cancel, retry, resolve.
 
 use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
@@ -66,6 +66,14 @@ pub struct StepRow {
     /// Last attempt that did not succeed, a JSON object as text; none for a step that completed.
     #[serde(serialize_with = "as_optional_json")]
     pub error: Option<String>,
+    /// The last attempts that did not succeed, oldest first, a JSON array of objects as text.
+    #[serde(serialize_with = "as_json")]
+    pub attempts: String,
+    /// How far the handler said that it is, JSON text.
+    #[serde(serialize_with = "as_optional_json")]
+    pub progress: Option<String>,
+    /// When the next attempt is due.
+    pub run_at: Option<i64>,
     /// Worker of the last attempt.
     pub worker_id: Option<String>,
     /// When the last attempt started.
@@ -74,7 +82,23 @@ pub struct StepRow {
     pub finished_at: Option<i64>,
 }
 
-fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
+/// Something that a person or a rule did to a task. The time is microseconds since 1970.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct EventRow {
+    /// `cancel`, `retry`, `resolve`, `replay` or `deadline`.
+    pub kind: String,
+    /// Who.
+    pub actor: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// More, such as the step: JSON text.
+    #[serde(serialize_with = "as_optional_json")]
+    pub details: Option<String>,
+    /// When.
+    pub happened_at: i64,
+}
+
+pub(super) fn as_json<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
     serde_json::from_str::<&RawValue>(text).map_err(serde::ser::Error::custom)?.serialize(serializer)
 }
 
@@ -85,6 +109,9 @@ fn as_optional_json<S: Serializer>(text: &Option<String>, serializer: S) -> Resu
     }
 }
 
+/// Most attempts of a step that are shown: each can hold a backtrace.
+const ATTEMPTS_SHOWN: i32 = 20;
+
 const TERMINAL: &str = "('complete', 'error', 'cancelled', 'resolved')";
 
 impl Store {
@@ -92,7 +119,7 @@ impl Store {
     pub async fn submit_tasks(&self, requests: &[String]) -> Result<Vec<Submitted>> {
         sqlx::query_as("select task_id, created from stepwell.submit_tasks($1::text[]::jsonb[]) order by request")
             .bind(requests)
-            .fetch_all(&self.pool)
+            .fetch_all(self)
             .await
             .or_fail(self)
     }
@@ -108,7 +135,7 @@ impl Store {
               where t.task_id = any ($1)",
         )
         .bind(task_ids)
-        .fetch_all(&self.pool)
+        .fetch_all(self)
         .await
         .or_fail(self)
     }
@@ -145,7 +172,7 @@ impl Store {
               limit 1",
         )
         .bind(task_id)
-        .fetch_optional(&self.pool)
+        .fetch_optional(self)
         .await
         .or_fail(self)?
         .ok_or(Error::UnknownTask { task_id })
@@ -154,25 +181,42 @@ impl Store {
     /// The steps of a task in topological order; none while its request waits in the queue.
     pub async fn find_steps(&self, task_id: Uuid) -> Result<Vec<StepRow>> {
         sqlx::query_as(
-            "select s.name, s.state, s.attempt, s.max_attempts, s.result::text,
+            "select s.name, s.state, s.attempt, s.max_attempts, s.result::text, s.progress::text,
                     array(select d.name from stepwell.steps d
                            where d.task_id = s.task_id and d.position = any (s.depends_on) order by d.position) as depends_on,
-                    case when a.task_id is not null then jsonb_build_object(
-                      'kind', a.kind, 'class', a.error_class, 'code', a.code, 'message', a.message,
-                      'backtrace', a.backtrace, 'context', a.context, 'metadata', a.metadata)::text end as error,
-                    s.worker_id,
+                    case when s.error_kind is not null then (a.attempts -> -1)::text end as error,
+                    coalesce(a.attempts, '[]')::text as attempts, s.worker_id,
+                    (extract(epoch from s.run_at) * 1e6)::bigint as run_at,
                     (extract(epoch from s.started_at) * 1e6)::bigint as started_at,
                     (extract(epoch from s.finished_at) * 1e6)::bigint as finished_at
                from stepwell.step_status s
-               left join lateral (
-                 select l.* from stepwell.step_attempts l
-                  where l.task_id = s.task_id and l.position = s.position and s.error_kind is not null
-                  order by l.attempt desc limit 1) a on true
+               cross join lateral (
+                 select jsonb_agg(jsonb_build_object(
+                          'attempt', l.attempt, 'kind', l.kind, 'class', l.error_class, 'code', l.code,
+                          'message', l.message, 'backtrace', l.backtrace, 'context', l.context, 'metadata', l.metadata,
+                          'worker', l.worker_id, 'started_at', (extract(epoch from l.started_at) * 1e6)::bigint,
+                          'finished_at', (extract(epoch from l.finished_at) * 1e6)::bigint) order by l.attempt) as attempts
+                   from (select k.* from stepwell.step_attempts k
+                          where k.task_id = s.task_id and k.position = s.position
+                          order by k.attempt desc limit $2) l) a
               where s.task_id = $1
               order by s.position",
         )
         .bind(task_id)
-        .fetch_all(&self.pool)
+        .bind(ATTEMPTS_SHOWN)
+        .fetch_all(self)
+        .await
+        .or_fail(self)
+    }
+
+    /// What people and rules did to a task, oldest first.
+    pub async fn find_events(&self, task_id: Uuid) -> Result<Vec<EventRow>> {
+        sqlx::query_as(
+            "select kind, actor, reason, details::text, (extract(epoch from happened_at) * 1e6)::bigint as happened_at
+               from stepwell.task_events where task_id = $1 order by event_id",
+        )
+        .bind(task_id)
+        .fetch_all(self)
         .await
         .or_fail(self)
     }
@@ -186,7 +230,7 @@ impl Store {
               where queue = 'task_requests' and stepwell.as_uuid(message ->> 'task_id') = any ($1)"
         ))
         .bind(task_ids)
-        .fetch_all(&self.pool)
+        .fetch_all(self)
         .await
         .or_fail(self)
     }
@@ -207,7 +251,7 @@ impl Store {
                    where queue = 'task_requests' and stepwell.as_uuid(message ->> 'task_id') = any ($1))",
         )
         .bind(task_ids)
-        .fetch_all(&self.pool)
+        .fetch_all(self)
         .await
         .or_fail(self)
     }
@@ -216,7 +260,7 @@ impl Store {
     pub async fn waits_for(&self, task_id: Uuid) -> Result<Option<String>> {
         sqlx::query_scalar("select waits_for from stepwell.task_status where task_id = $1")
             .bind(task_id)
-            .fetch_optional(&self.pool)
+            .fetch_optional(self)
             .await
             .or_fail(self)
             .map(Option::flatten)
@@ -227,26 +271,50 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownTask`].
     pub async fn cancel_task(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<String> {
-        self.repair("select stepwell.cancel_task($1, $2, $3)::text", task_id, reason, actor).await
+        let call = sqlx::query_scalar("select stepwell.cancel_task($1, $2, $3)::text");
+        self.of_task(task_id, call.bind(task_id).bind(reason).bind(actor).fetch_one(self).await)
     }
 
-    /// Gives a task's failed steps fresh attempts. Returns the namespaces that got messages.
+    /// Gives failed steps of a task fresh attempts: those of these names, or all. Returns the namespaces that got
+    /// messages.
     ///
     /// # Errors
     /// [`Error::UnknownTask`]; [`Error::InvalidTransition`] when there is nothing to retry.
-    pub async fn retry_task(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<Vec<String>> {
-        self.repair("select stepwell.retry_task($1, $2, $3)", task_id, reason, actor).await
+    pub async fn retry_task(
+        &self,
+        task_id: Uuid,
+        steps: Option<&[String]>,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<Vec<String>> {
+        let call = sqlx::query_scalar("select stepwell.retry_task($1, $2, $3, $4)");
+        self.of_task(task_id, call.bind(task_id).bind(reason).bind(actor).bind(steps).fetch_one(self).await)
     }
 
-    async fn repair<T>(&self, call: &'static str, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<T>
-    where
-        T: for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres> + Send + Unpin,
-    {
-        sqlx::query_scalar(call).bind(task_id).bind(reason).bind(actor).fetch_one(&self.pool).await.map_err(|error| {
-            match error.as_database_error().and_then(|e| e.code()).as_deref() {
-                Some("SW004") => Error::UnknownTask { task_id },
-                _ => self.failed(error),
-            }
+    /// Gives a step its result by hand, JSON text. Returns the namespaces that got messages and the task's state.
+    ///
+    /// # Errors
+    /// [`Error::UnknownTask`]; [`Error::InvalidTransition`] when the step, or its task, is past that, or not so far.
+    pub async fn resolve_step(
+        &self,
+        task_id: Uuid,
+        step: &str,
+        result: &str,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<(Vec<String>, String)> {
+        let call = sqlx::query_as(
+            "select coalesce(namespaces, '{}'), state::text from stepwell.resolve_step($1, $2, $3::text::jsonb, $4, $5)",
+        );
+        let call = call.bind(task_id).bind(step).bind(result).bind(reason).bind(actor);
+        self.of_task(task_id, call.fetch_one(self).await)
+    }
+
+    /// The outcome of a call that raises SW004 when there is no such task.
+    fn of_task<T>(&self, task_id: Uuid, outcome: Result<T, sqlx::Error>) -> Result<T> {
+        outcome.map_err(|error| match error.as_database_error().and_then(|e| e.code()).as_deref() {
+            Some("SW004") => Error::UnknownTask { task_id },
+            _ => self.failed(error),
         })
     }
 }

@@ -23,7 +23,7 @@ impl Store {
     pub async fn register_workflow(&self, workflow: &Workflow) -> Result<()> {
         sqlx::query("select stepwell.register_workflow($1::text::jsonb)")
             .bind(workflow.to_json())
-            .execute(&self.pool)
+            .execute(self)
             .await
             .or_fail(self)?;
         Ok(())
@@ -44,7 +44,7 @@ impl Store {
         .bind(namespace)
         .bind(name)
         .bind(version)
-        .fetch_optional(&self.pool)
+        .fetch_optional(self)
         .await
         .or_fail(self)?;
         found.ok_or_else(|| Error::UnknownWorkflow {

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use rand::Rng;
 
 use super::Shared;
-use crate::backoff::Backoff;
 use crate::error::Result;
 use crate::signals::Wakeups;
 
@@ -14,7 +13,7 @@ const REPORTS_BEHIND: usize = 4;
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let (_registration, mut wakeups) = shared.database.signals().steps(&shared.namespaces);
-    let mut backoff = Backoff::new("worker");
+    let mut backoff = shared.database.backoff("worker");
     let mut turn = 0;
     while !shared.quiet.is_cancelled() {
         let want = if shared.reports.waiting() > REPORTS_BEHIND * shared.settings.report_batch as usize {

@@ -2,12 +2,12 @@
 //! so a handler that holds Ruby's lock for a minute keeps its lease.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::Shared;
-use crate::backoff::Backoff;
 
 pub(super) async fn run(shared: Arc<Shared>) {
-    let mut backoff = Backoff::new("heartbeat");
+    let mut backoff = shared.database.backoff("heartbeat");
     let interval = shared.settings.lease / 3;
     let mut pause = interval;
     loop {
@@ -22,9 +22,14 @@ pub(super) async fn run(shared: Arc<Shared>) {
         pause = interval;
         let claims = shared.reports.open_claims();
         if !claims.is_empty() {
-            match shared.database.store().heartbeat(&shared.worker_id, &claims, shared.settings.lease).await {
-                Ok(_) => backoff.succeeded(),
-                Err(error) => pause = backoff.failed(&error).min(interval),
+            let store = shared.database.store();
+            // A call that hangs, as on a network that is cut, must leave time for another connection within the lease.
+            let call =
+                tokio::time::timeout(interval, store.heartbeat(&shared.worker_id, &claims, shared.settings.lease));
+            match call.await {
+                Ok(Ok(_)) => backoff.succeeded(),
+                Ok(Err(error)) => pause = backoff.failed(&error).min(interval),
+                Err(_) => pause = Duration::ZERO,
             }
         }
     }

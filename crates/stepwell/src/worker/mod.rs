@@ -2,6 +2,7 @@
 //! Takers are whatever executes steps: threads of Ruby, or tasks of tokio. They make one call a step: hand in the last
 //! outcome, take the next step.
 
+mod deadlines;
 mod fetcher;
 mod handler;
 mod heartbeat;
@@ -19,11 +20,11 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::database::Database;
 use crate::error::{Error, Result};
-use crate::store::ClaimedStep;
+use crate::store::{AttemptEnd, ClaimedStep};
 use crate::workflow::check_name;
 
 pub use handler::{HandlerResult, Handlers, StepHandler};
-pub use outcome::{Failure, FailureKind, Outcome};
+pub use outcome::{Failure, FailureKind, Outcome, RetryAfter};
 pub use slots::Taken;
 
 use reporter::Reports;
@@ -85,6 +86,7 @@ impl Worker {
         tasks.spawn(fetcher::run(shared.clone()));
         tasks.spawn(reporter::run(shared.clone()));
         tasks.spawn(heartbeat::run(shared.clone()));
+        tasks.spawn(deadlines::run(shared.clone()));
         tasks.close();
         tracing::info!(
             worker = shared.worker_id,
@@ -120,17 +122,24 @@ impl Worker {
         self.shared.slots.wake_takers();
     }
 
-    /// Hands in what became of a taken step. Never waits; the reporter sends it.
-    pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) {
+    /// Hands in what became of a taken step. Never waits; the reporter sends it. False when the step had been given up:
+    /// then the outcome does not count, and another taker has the place of this one.
+    pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) -> bool {
         let report = outcome.report(step, &self.shared.worker_id, took);
-        self.shared.slots.put_back(step, || self.shared.reports.push(report));
+        self.shared.slots.put_back(step, || self.shared.reports.push(report))
     }
 
-    /// Stores how far a taken step is, JSON text. Returns whether the attempt is still this worker's.
+    /// Waits on this thread, at most `timeout`, for a step that was given up because its taker did not end in time: that
+    /// taker is to be replaced. [`wake_takers`](Self::wake_takers) ends the wait early.
+    pub fn wait_hung(&self, timeout: Duration) -> Taken {
+        self.shared.slots.wait_hung(timeout)
+    }
+
+    /// Stores how far a taken step is, JSON text. Returns why the attempt is no longer wanted; none while it is.
     ///
     /// # Errors
     /// [`Error::Database`].
-    pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<bool> {
+    pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<Option<AttemptEnd>> {
         self.shared.database.store().report_progress(&self.shared.worker_id, step, progress).await
     }
 

@@ -12,6 +12,8 @@ use crate::store::ClaimedStep;
 const LONGEST_TEXT: usize = 10_000;
 /// Most backtrace lines that are kept.
 const BACKTRACE_LINES: usize = 50;
+/// Most classes that an error is told to descend from.
+const ANCESTORS: usize = 20;
 
 /// The outcome of one attempt.
 #[derive(Debug, Clone)]
@@ -34,6 +36,16 @@ pub enum FailureKind {
     Timeout,
 }
 
+/// When another attempt is asked for. The orchestrator never waits longer than the step's cap.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum RetryAfter {
+    /// After so many seconds.
+    Seconds(f64),
+    /// As the HTTP header `Retry-After` says it: seconds, or a date, which the database's clock is compared with.
+    Header(String),
+}
+
 /// An attempt that failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -41,6 +53,8 @@ pub struct Failure {
     pub kind: FailureKind,
     /// Class of the error, in the handler's language.
     pub class: String,
+    /// Classes that it descends from, the nearest first, as a step's `permanent_errors` and `retryable_errors` name them.
+    pub ancestors: Vec<String>,
     /// The error's own code.
     pub code: Option<String>,
     /// For people.
@@ -49,10 +63,20 @@ pub struct Failure {
     pub backtrace: Vec<String>,
     /// JSON text that the handler attached.
     pub context: Option<String>,
-    /// Seconds after which the worker asks for the next attempt.
-    pub retry_after: Option<f64>,
+    /// When the worker asks for the next attempt.
+    pub retry_after: Option<RetryAfter>,
     /// JSON text: HTTP status, headers, hints.
     pub metadata: Option<String>,
+}
+
+impl RetryAfter {
+    /// What JSON can hold; none when that is nothing.
+    fn storable(self) -> Option<Self> {
+        match self {
+            Self::Seconds(seconds) => (seconds.is_finite() && seconds >= 0.0).then_some(self),
+            Self::Header(text) => Some(Self::Header(storable(&text))),
+        }
+    }
 }
 
 impl Failure {
@@ -61,6 +85,7 @@ impl Failure {
         Self {
             kind,
             class: class.into(),
+            ancestors: Vec::new(),
             code: None,
             message: message.into(),
             backtrace: Vec::new(),
@@ -106,7 +131,7 @@ struct Message<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<ErrorObject<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_after: Option<f64>,
+    retry_after: Option<RetryAfter>,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<&'a RawValue>,
 }
@@ -114,6 +139,8 @@ struct Message<'a> {
 #[derive(Serialize)]
 struct ErrorObject<'a> {
     class: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    ancestors: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     code: Option<String>,
     message: String,
@@ -201,14 +228,13 @@ fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> Str
         outcome,
         error: failure.map(|failure| ErrorObject {
             class: storable(&failure.class),
+            ancestors: failure.ancestors.iter().take(ANCESTORS).map(|class| storable(class)).collect(),
             code: failure.code.as_deref().map(storable),
             message: storable(&failure.message),
             backtrace: failure.backtrace.iter().take(BACKTRACE_LINES).map(|line| storable(line)).collect(),
             context: raw(failure.context.as_deref()),
         }),
-        retry_after: failure
-            .and_then(|failure| failure.retry_after)
-            .filter(|seconds| seconds.is_finite() && *seconds >= 0.0),
+        retry_after: failure.and_then(|failure| failure.retry_after.clone()).and_then(RetryAfter::storable),
         metadata: failure.and_then(|failure| raw(failure.metadata.as_deref())),
     };
     // Numbers, texts and raw JSON into memory: cannot fail.

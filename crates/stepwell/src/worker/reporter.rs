@@ -9,7 +9,6 @@ use tokio::sync::Notify;
 
 use super::outcome::Report;
 use super::Shared;
-use crate::backoff::Backoff;
 use crate::error::{Error, Result};
 use crate::signals::{lock, Topic};
 use crate::store::ClaimedStep;
@@ -115,14 +114,18 @@ pub(super) async fn run(shared: Arc<Shared>) {
 /// Sends a batch, however long the database is away. A batch that PostgreSQL refuses for what is in it is halved until
 /// the bad result is alone; that one ends as a failure that says why.
 async fn send(shared: &Shared, batch: Vec<Report>) {
-    let mut backoff = Backoff::new("report");
+    let mut backoff = shared.database.backoff("report");
     let mut parts = vec![batch];
+    // After a connection broke nobody knows whether the report before had been committed: refused then means done.
+    let mut uncertain = false;
     while let Some(mut part) = parts.pop() {
         let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
         match shared.database.store().report_results(&shared.worker_id, &json).await {
             Ok(refused) => {
                 backoff.succeeded();
-                note_refused(shared, &part, &refused);
+                if !uncertain {
+                    note_refused(shared, &part, &refused);
+                }
             }
             Err(error) if part.len() > 1 && !error.is_transient() => {
                 let rest = part.split_off(part.len() / 2);
@@ -140,6 +143,7 @@ async fn send(shared: &Shared, batch: Vec<Report>) {
                 }
             }
             Err(error) => {
+                uncertain = true;
                 tokio::time::sleep(backoff.failed(&error)).await;
                 parts.push(part);
             }

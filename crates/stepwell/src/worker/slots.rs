@@ -33,6 +33,8 @@ pub(super) struct Slots {
     pub(super) room: Notify,
     /// For whoever waits until nothing runs.
     settled: Notify,
+    /// For whoever replaces takers that hang.
+    hangs: Condvar,
     concurrency: usize,
     claim_batch: usize,
     prefetch: Duration,
@@ -41,9 +43,25 @@ pub(super) struct Slots {
 #[derive(Debug)]
 struct State {
     buffer: VecDeque<Arc<ClaimedStep>>,
-    running: HashMap<(Uuid, i16, i16), Arc<ClaimedStep>>,
+    running: HashMap<(Uuid, i16, i16), Running>,
+    /// Steps that were given up because their takers hang, until somebody has heard of it.
+    hung: VecDeque<Arc<ClaimedStep>>,
     closed: bool,
     rate: Rate,
+}
+
+#[derive(Debug)]
+struct Running {
+    step: Arc<ClaimedStep>,
+    since: Instant,
+}
+
+impl Running {
+    /// Whether the attempt is out of time, and out of the time that its taker had to end it.
+    fn hangs(&self, grace: Duration) -> bool {
+        let limit = self.step.timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+        limit.is_some_and(|limit| self.since.elapsed() >= limit + grace)
+    }
 }
 
 impl Slots {
@@ -52,6 +70,7 @@ impl Slots {
             state: Mutex::new(State {
                 buffer: VecDeque::new(),
                 running: HashMap::new(),
+                hung: VecDeque::new(),
                 closed: false,
                 rate: Rate { since: Instant::now(), finished: 0, per_second: 0.0 },
             }),
@@ -59,6 +78,7 @@ impl Slots {
             at_hand_async: Notify::new(),
             room: Notify::new(),
             settled: Notify::new(),
+            hangs: Condvar::new(),
             concurrency: settings.concurrency as usize,
             claim_batch: settings.claim_batch as usize,
             prefetch: settings.prefetch,
@@ -122,12 +142,13 @@ impl Slots {
 
     pub(super) fn wake_takers(&self) {
         self.at_hand.notify_all();
+        self.hangs.notify_all();
     }
 
     fn take_from(&self, state: &mut State) -> Taken {
         match state.buffer.pop_front() {
             Some(step) => {
-                state.running.insert(key(&step), step.clone());
+                state.running.insert(key(&step), Running { step: step.clone(), since: Instant::now() });
                 Taken::Step(step)
             }
             None if state.closed => Taken::Closed,
@@ -161,6 +182,7 @@ impl Slots {
     pub(super) fn close(&self) {
         lock(&self.state).closed = true;
         self.at_hand.notify_all();
+        self.hangs.notify_all();
         self.at_hand_async.notify_waiters();
         self.room.notify_one();
     }
@@ -173,7 +195,43 @@ impl Slots {
     /// Gives up what takers still have: their outcomes no longer count.
     pub(super) fn abandon(&self) -> Vec<Arc<ClaimedStep>> {
         let mut state = lock(&self.state);
-        state.running.drain().map(|(_, step)| step).collect()
+        state.running.drain().map(|(_, running)| running.step).collect()
+    }
+
+    /// Takes the steps of takers that hang away from them. `hand_over` gets each while nobody can see that it no longer
+    /// runs. Whoever waits in [`wait_hung`](Self::wait_hung) hears of them.
+    pub(super) fn give_up(&self, grace: Duration, mut hand_over: impl FnMut(&Arc<ClaimedStep>, Duration)) {
+        let mut state = lock(&self.state);
+        let hung: Vec<_> = state.running.iter().filter(|(_, it)| it.hangs(grace)).map(|(key, _)| *key).collect();
+        if hung.is_empty() {
+            return;
+        }
+        for key in &hung {
+            if let Some(running) = state.running.remove(key) {
+                hand_over(&running.step, running.since.elapsed());
+                state.hung.push_back(running.step);
+            }
+        }
+        let settled = state.running.is_empty();
+        drop(state);
+        self.hangs.notify_all();
+        self.room.notify_one();
+        if settled {
+            self.settled.notify_waiters();
+        }
+    }
+
+    /// Waits for a step that was given up, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early.
+    pub(super) fn wait_hung(&self, timeout: Duration) -> Taken {
+        let mut state = lock(&self.state);
+        if state.hung.is_empty() && !state.closed {
+            (state, _) = self.hangs.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
+        }
+        match state.hung.pop_front() {
+            Some(step) => Taken::Step(step),
+            None if state.closed => Taken::Closed,
+            None => Taken::Nothing,
+        }
     }
 
     /// Waits until no taker has a step.

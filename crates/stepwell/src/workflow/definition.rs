@@ -12,6 +12,8 @@ use crate::error::{Error, Problem, Result};
 
 /// Most steps of one workflow.
 const MAX_STEPS: usize = 5_000;
+/// Most errors that one step names as permanent, or as retryable.
+const MAX_ERRORS: usize = 100;
 const DEFAULT_MAX_ATTEMPTS: u16 = 3;
 const DEFAULT_BACKOFF: Backoff = Backoff { base: 1.0, cap: 300.0, jitter: 0.2 };
 
@@ -56,6 +58,12 @@ pub struct StepDefinition {
     pub backoff: Backoff,
     /// Seconds that one attempt may take.
     pub timeout: Option<f64>,
+    /// Codes and classes of errors after which no attempt is made, whatever the handler thinks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub permanent_errors: Vec<String>,
+    /// Codes and classes of errors after which another attempt is made, whatever the handler thinks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub retryable_errors: Vec<String>,
     /// JSON handed to the handler as it is.
     pub config: Option<Box<RawValue>>,
 }
@@ -96,6 +104,10 @@ struct StepSource {
     max_attempts: Option<u32>,
     backoff: Option<BackoffSource>,
     timeout: Option<DurationSource>,
+    #[serde(default)]
+    permanent_errors: OneOrMany,
+    #[serde(default)]
+    retryable_errors: OneOrMany,
     config: Option<Box<RawValue>>,
 }
 
@@ -256,6 +268,11 @@ impl StepSource {
                 problems.push(Problem::new(field("backoff.jitter"), format!("{} must be from 0 to 1", backoff.jitter)));
             }
         }
+        let permanent_errors = errors(&field("permanent_errors"), &self.permanent_errors, problems);
+        let retryable_errors = errors(&field("retryable_errors"), &self.retryable_errors, problems);
+        if let Some(both) = permanent_errors.iter().find(|name| retryable_errors.contains(name)) {
+            problems.push(Problem::new(field("retryable_errors"), format!("{both:?} is in permanent_errors too")));
+        }
         StepDefinition {
             name: self.name.clone(),
             handler,
@@ -264,6 +281,8 @@ impl StepSource {
             max_attempts: u16::try_from(max_attempts).unwrap_or(DEFAULT_MAX_ATTEMPTS),
             backoff,
             timeout: seconds(&field("timeout"), self.timeout.as_ref(), bare_numbers, problems),
+            permanent_errors,
+            retryable_errors,
             config: self.config.clone(),
         }
     }
@@ -277,6 +296,18 @@ impl OneOrMany {
             Self::Many(names) => names.iter().map(String::as_str).collect(),
         }
     }
+}
+
+/// Names of errors: codes or classes.
+fn errors(field: &str, source: &OneOrMany, problems: &mut Vec<Problem>) -> Vec<String> {
+    let names: Vec<String> = source.names().into_iter().map(str::to_owned).collect();
+    if names.len() > MAX_ERRORS {
+        problems.push(Problem::new(field, format!("at most {MAX_ERRORS} names, not {}", names.len())));
+    }
+    if names.iter().any(|name| name.is_empty() || name.chars().count() > 255) {
+        problems.push(Problem::new(field, "each must be the code or the class of an error, 1 to 255 characters"));
+    }
+    names
 }
 
 fn seconds(

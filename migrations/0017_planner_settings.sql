@@ -12,7 +12,8 @@ begin
      where p.pronamespace = 'stepwell'::regnamespace
        and p.proname in ('initialize_tasks', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
                          'release_unhandled', 'apply_results', 'wake_due_steps', 'recover_claims',
-                         'bury_message', 'cancel_task', 'retry_task')
+                         'fail_overdue_tasks', 'bury_message', 'cancel_task', 'retry_task', 'resolve_step',
+                         'remove_finished_tasks')
   loop
     execute pg_catalog.format('alter function %s set enable_seqscan = off', v_function);
     execute pg_catalog.format('alter function %s set random_page_cost = 0.01', v_function);

@@ -11,7 +11,7 @@ create view stepwell.step_status as
   select s.task_id, s.position, s.name,
          case when p.task_id is not null then 'in_progress' else s.state::text end as state,
          s.attempt, s.max_attempts, coalesce(p.worker_id, s.worker_id) as worker_id,
-         s.started_at, s.finished_at, s.run_at, s.waiting_on, s.depends_on, s.result,
+         s.started_at, s.finished_at, s.run_at, s.waiting_on, s.depends_on, s.result, s.progress,
          a.kind as error_kind, a.error_class, a.code as error_code, a.message as error_message
     from stepwell.steps s
     left join stepwell.steps_in_progress p
@@ -30,12 +30,15 @@ create view stepwell.task_status as
            when t.state = 'pending' then 'waits for an orchestrator to check its context against the input schema'
            when t.state = 'error' then coalesce(t.error, c.failure)
            when c.steps_in_progress > 0 then pg_catalog.format('%s steps are being executed', c.steps_in_progress)
+           when c.steps_enqueued > 0 and n.paused_at is not null
+             then pg_catalog.format('the namespace %s has been paused since %s', w.namespace, n.paused_at)
            when c.steps_enqueued > 0 then pg_catalog.format('%s steps wait for a worker of %s', c.steps_enqueued, w.namespace)
            when c.next_run_at is not null then pg_catalog.format('waits for a retry at %s', c.next_run_at)
            else 'waits for an orchestrator'
          end as waits_for
     from stepwell.tasks t
     join stepwell.workflows w using (workflow_id)
+    left join stepwell.namespaces n using (namespace)
     cross join lateral (
       select count(*) as steps_total,
              count(*) filter (where s.state = 'in_progress') as steps_in_progress,

@@ -1,0 +1,76 @@
+//! The part of `Stepwell::Native::Client` for operating: pausing and dead letters.
+
+use magnus::{method, Error, Module, RClass, Ruby};
+
+use crate::client::{json, NativeClient};
+use crate::errors::entry;
+use crate::gvl::block_on;
+
+pub(crate) fn init(class: RClass) -> Result<(), Error> {
+    class.define_method("pause", method!(pause, 3))?;
+    class.define_method("resume", method!(resume, 3))?;
+    class.define_method("paused", method!(paused, 0))?;
+    class.define_method("dead_letters", method!(dead_letters, 3))?;
+    class.define_method("replay", method!(replay, 3))?;
+    Ok(())
+}
+
+fn pause(
+    ruby: &Ruby,
+    client: &NativeClient,
+    namespace: String,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<bool, Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        block_on(ruby, async move { client.pause(&namespace, reason.as_deref(), actor.as_deref()).await })
+    })
+}
+
+fn resume(
+    ruby: &Ruby,
+    client: &NativeClient,
+    namespace: String,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<bool, Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        block_on(ruby, async move { client.resume(&namespace, reason.as_deref(), actor.as_deref()).await })
+    })
+}
+
+fn paused(ruby: &Ruby, client: &NativeClient) -> Result<Vec<String>, Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        block_on(ruby, async move { client.paused().await })
+    })
+}
+
+/// JSON text of the newest dead letters before the one with this number.
+fn dead_letters(
+    ruby: &Ruby,
+    client: &NativeClient,
+    queue: Option<String>,
+    limit: u32,
+    before: Option<i64>,
+) -> Result<String, Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        json(ruby, &block_on(ruby, async move { client.dead_letters(queue.as_deref(), limit, before).await })?)
+    })
+}
+
+fn replay(
+    ruby: &Ruby,
+    client: &NativeClient,
+    ids: Vec<i64>,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<Vec<i64>, Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        block_on(ruby, async move { client.replay(&ids, reason.as_deref(), actor.as_deref()).await })
+    })
+}

@@ -1,0 +1,127 @@
+//! What operating needs: pausing, dead letters, retention.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sqlx::FromRow;
+use uuid::Uuid;
+
+use super::claims::interval;
+use super::tasks::as_json;
+use super::{OrFail, Store};
+use crate::error::Result;
+
+/// A message that nobody could use. Times are microseconds since 1970.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct DeadLetter {
+    /// Its number.
+    #[sqlx(rename = "dead_letter_id")]
+    pub id: i64,
+    /// The queue that it came from.
+    pub queue: String,
+    /// The message, JSON text; serialized as the JSON it is.
+    #[serde(serialize_with = "as_json")]
+    pub message: String,
+    /// Why nobody could use it.
+    pub reason: String,
+    /// When it was sent, where that is known.
+    pub enqueued_at: Option<i64>,
+    /// When it was found to be of no use.
+    pub buried_at: i64,
+}
+
+/// Outcome of one `remove_finished_tasks`.
+#[derive(Debug, Clone, Copy, FromRow)]
+pub struct Removed {
+    /// Tasks that were looked at.
+    pub looked_at: i32,
+    /// Tasks that were removed.
+    pub removed: i32,
+    /// The last of those that were looked at: where the next call goes on.
+    pub last_id: Option<Uuid>,
+}
+
+impl Store {
+    /// Pauses a namespace. Returns whether it was not paused already.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNamespace`](crate::Error::UnknownNamespace).
+    pub async fn pause_namespace(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
+        let call = sqlx::query_scalar("select stepwell.pause_namespace($1, $2, $3)");
+        call.bind(namespace).bind(reason).bind(actor).fetch_one(self).await.or_fail(self)
+    }
+
+    /// Lets a paused namespace go on. Returns whether it was paused.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNamespace`](crate::Error::UnknownNamespace).
+    pub async fn resume_namespace(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
+        let call = sqlx::query_scalar("select stepwell.resume_namespace($1, $2, $3)");
+        call.bind(namespace).bind(reason).bind(actor).fetch_one(self).await.or_fail(self)
+    }
+
+    /// Names of the namespaces that are paused.
+    pub async fn paused_namespaces(&self) -> Result<Vec<String>> {
+        let query = "select namespace from stepwell.namespaces where paused_at is not null order by namespace";
+        sqlx::query_scalar(query).fetch_all(self).await.or_fail(self)
+    }
+
+    /// Up to `limit` dead letters, of one queue or of all, the newest first, those before the one with the number
+    /// `before`.
+    pub async fn dead_letters(&self, queue: Option<&str>, limit: u32, before: Option<i64>) -> Result<Vec<DeadLetter>> {
+        sqlx::query_as(
+            "select dead_letter_id, queue, coalesce(message, 'null')::text as message, reason,
+                    (extract(epoch from enqueued_at) * 1e6)::bigint as enqueued_at,
+                    (extract(epoch from buried_at) * 1e6)::bigint as buried_at
+               from stepwell.dead_letters
+              where ($1::text is null or queue = $1) and ($3::bigint is null or dead_letter_id < $3)
+              order by dead_letter_id desc limit $2",
+        )
+        .bind(queue)
+        .bind(i64::from(limit))
+        .bind(before)
+        .fetch_all(self)
+        .await
+        .or_fail(self)
+    }
+
+    /// Puts dead letters back into their queues. Returns the numbers of those that were there.
+    pub async fn replay_dead_letters(
+        &self,
+        ids: &[i64],
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<Vec<i64>> {
+        let call = sqlx::query_scalar("select stepwell.replay_dead_letters($1, $2, $3)");
+        call.bind(ids).bind(reason).bind(actor).fetch_one(self).await.or_fail(self)
+    }
+
+    /// Looks at up to `batch` tasks after the id `after` and removes those that finished, or failed, long enough ago
+    /// (none: never).
+    pub async fn remove_finished_tasks(
+        &self,
+        after: Option<Uuid>,
+        batch: u32,
+        finished: Option<Duration>,
+        failed: Option<Duration>,
+    ) -> Result<Removed> {
+        sqlx::query_as("select * from stepwell.remove_finished_tasks($1, $2, $3, $4)")
+            .bind(after)
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .bind(finished.map(interval))
+            .bind(failed.map(interval))
+            .fetch_one(self)
+            .await
+            .or_fail(self)
+    }
+
+    /// Removes up to `batch` dead letters that are older than `age`. Returns how many.
+    pub async fn remove_dead_letters(&self, batch: u32, age: Duration) -> Result<i32> {
+        sqlx::query_scalar("select stepwell.remove_dead_letters($1, $2)")
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .bind(interval(age))
+            .fetch_one(self)
+            .await
+            .or_fail(self)
+    }
+}

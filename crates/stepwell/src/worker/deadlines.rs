@@ -1,0 +1,40 @@
+//! Ends attempts whose handlers do not: out of time, told so, and still there after the grace period. On a thread of
+//! tokio, so that a handler that holds Ruby's lock is no exception. The step is free for another attempt; what its
+//! handler says later is not heard.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::outcome::{Failure, FailureKind, Outcome};
+use super::Shared;
+
+/// How often is looked.
+const LOOK: Duration = Duration::from_millis(200);
+
+pub(super) async fn run(shared: Arc<Shared>) {
+    let grace = shared.settings.timeout_grace;
+    loop {
+        let ended = tokio::select! {
+            () = shared.closing.cancelled() => true,
+            () = shared.abort.cancelled() => true,
+            () = tokio::time::sleep(LOOK) => false,
+        };
+        if ended {
+            return;
+        }
+        shared.slots.give_up(grace, |step, took| {
+            tracing::error!(
+                task = %step.task_id,
+                step = step.name,
+                attempt = step.attempt,
+                handler = step.handler,
+                "the handler does not end: out of time, told so, and still there; the attempt is over"
+            );
+            let limit = step.timeout_ms.unwrap_or_default() as f64 / 1e3;
+            let message =
+                format!("the attempt took longer than {limit} s, and its handler did not end when it was told to");
+            let failure = Failure::new(FailureKind::Timeout, "Timeout::Error", message);
+            shared.reports.push(Outcome::Failed(failure).report(step, &shared.worker_id, took));
+        });
+    }
+}

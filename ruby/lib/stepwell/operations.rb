@@ -1,0 +1,51 @@
+# frozen_string_literal: true
+
+module Stepwell
+  # What operating needs: pausing namespaces, dead letters. All of it is kept with who did it and why, in
+  # stepwell.task_events.
+  class << self
+    # Pauses a namespace: none of its steps starts until it is resumed. What is being executed goes on.
+    # @param namespace [String, Symbol]
+    # @param reason [String, nil]
+    # @param actor [String, nil] who; by default the database user
+    # @return [Boolean] whether it was not paused already
+    # @raise [ValidationError] when there is no such namespace
+    def pause(namespace, reason: nil, actor: nil)
+      connection.client.pause(namespace.to_s, reason, actor)
+    end
+
+    # Lets a paused namespace go on.
+    # @param namespace [String, Symbol]
+    # @param reason [String, nil]
+    # @param actor [String, nil] who; by default the database user
+    # @return [Boolean] whether it was paused
+    # @raise [ValidationError] when there is no such namespace
+    def resume(namespace, reason: nil, actor: nil)
+      connection.client.resume(namespace.to_s, reason, actor)
+    end
+
+    # @return [Array<String>] the namespaces that are paused
+    def paused
+      connection.client.paused
+    end
+
+    # @param queue [String, nil] "task_requests", "step_results" or a namespace's queue, such as "orders_queue"; nil
+    #   means all
+    # @param limit [Integer] at most so many
+    # @param before [Integer, nil] only those with a smaller id, to read on
+    # @return [Array<DeadLetter>] the newest first
+    def dead_letters(queue: nil, limit: 100, before: nil)
+      JsonValue.parse(connection.client.dead_letters(queue, limit, before)).map { |row| DeadLetter.from_row(row) }
+    end
+
+    # Puts dead letters back into the queues that they came from; one that still cannot be used comes back.
+    # @param letters [Array<DeadLetter, Integer>, DeadLetter, Integer] or their ids
+    # @param reason [String, nil]
+    # @param actor [String, nil] who; by default the database user
+    # @return [Array<Integer>] ids of those that were there, and have been put back
+    def replay(letters, reason: nil, actor: nil)
+      letters = [letters] unless letters.is_a?(Array)
+      connection.client.replay(letters.map { |it| it.is_a?(DeadLetter) ? it.id : Integer(it) }, reason, actor)
+    end
+  end
+end
