@@ -35,7 +35,8 @@ begin
   if v_text ~ '^[0-9]{1,12}(\.[0-9]+)?$' then
     return v_text::numeric;
   elsif v_text ~* '^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? .*[0-9]{2}:[0-9]{2}:[0-9]{2}' and length(v_text) <= 40 then
-    return greatest(extract(epoch from (regexp_replace(v_text, ' *GMT$', '') || ' GMT')::timestamptz - stepwell.now()), 0);
+    v_text := regexp_replace(regexp_replace(v_text, '^[a-z]+,? *', '', 'i'), ' *GMT$', '') || ' GMT';
+    return greatest(extract(epoch from v_text::timestamptz - stepwell.now()), 0);
   end if;
   return null;
 exception
@@ -44,7 +45,8 @@ end
 $$;
 
 -- What a failed attempt asks for, in seconds: retry_after of the report, else metadata.backoff_hint.delay, else the
--- header Retry-After in metadata.headers. Null when it asks for nothing.
+-- header Retry-After in metadata.headers, unless metadata.status says that the answer it came with was a success.
+-- Null when it asks for nothing.
 create function stepwell.asked_delay(p_result jsonb) returns numeric
 language sql stable as $$
   select coalesce(
@@ -53,7 +55,7 @@ language sql stable as $$
     (select stepwell.delay_seconds(h.value)
        from jsonb_each(case jsonb_typeof(p_result #> '{metadata,headers}')
               when 'object' then p_result #> '{metadata,headers}' else '{}' end) as h
-      where lower(h.key) = 'retry-after' limit 1))
+      where lower(h.key) = 'retry-after' and coalesce(p_result #>> '{metadata,status}', '') !~ '^2' limit 1))
 $$;
 
 -- How long a step waits before its next attempt: what the worker asked for, else base * 2^(attempt - 1), shortened by

@@ -35,7 +35,7 @@ RSpec.describe "the RBS signatures" do
 
   it "declare the public methods of the classes that users call" do
     api_private = { "Task" => %w[connection adopt inspect], "Worker" => %w[connection heartbeat inspect],
-                    "Orchestrator" => %w[connection inspect], "StepExecution" => [] }
+                    "Orchestrator" => %w[connection inspect], "StepExecution" => [], "ApiHandler" => [] }
     api_private.each do |name, hidden|
       methods = Stepwell.const_get(name).public_instance_methods(false).map(&:to_s) - hidden
       expect(methods - declared["Stepwell::#{name}"]).to be_empty, "#{name}: #{methods - declared["Stepwell::#{name}"]}"

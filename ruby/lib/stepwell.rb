@@ -12,6 +12,8 @@ require_relative "stepwell/errors"
 # Durable workflows on the PostgreSQL you already run: define a workflow as a DAG of steps, submit tasks, and let
 # workers execute them.
 module Stepwell
+  # Net::HTTP is loaded for those who use it.
+  autoload :ApiHandler, File.join(__dir__, "stepwell/api_handler")
 end
 
 require_relative "stepwell/stepwell_native"

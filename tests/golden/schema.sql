@@ -178,7 +178,7 @@ as_task_id(p_text text)
 as_uuid(p_text text)
   returns uuid, sql immutable, body 0925bab7
 asked_delay(p_result jsonb)
-  returns numeric, sql stable, body a9fdcfe3
+  returns numeric, sql stable, body 6b4c2021
 bury_message(p_queue text)
   returns boolean, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 4f1169c6
 bury_results(p_messages jsonb[], p_times timestamp with time zone[])
@@ -192,7 +192,7 @@ claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interva
 create_queue(p_queue text)
   returns void, plpgsql volatile, body 2c36a612
 delay_seconds(p_value jsonb)
-  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body eb8b3c5e
+  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body e61ad686
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
   returns text[], plpgsql volatile, body 2def959d
 fail_overdue_tasks(p_batch integer)

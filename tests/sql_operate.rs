@@ -1,0 +1,198 @@
+//! What operating needs: pausing namespaces, replaying dead letters, retention.
+
+mod support;
+
+use anyhow::Result;
+use serde_json::json;
+use stepwell::store::Removed;
+use support::session::sqlstate;
+use support::{chain, complete, define, drain, failed, Session, TestDatabase};
+use uuid::Uuid;
+
+async fn pauses(session: &mut Session, call: &str) -> Result<bool> {
+    Ok(session.value(&format!("select stepwell.{call}('test', 'a test', 'a tester')")).await?)
+}
+
+#[tokio::test]
+async fn a_paused_namespace_gives_nothing_until_it_is_resumed() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.start(&chain(3)).await?;
+    let running = session.claim_one().await?;
+    assert!(pauses(&mut session, "pause_namespace").await?);
+    assert!(!pauses(&mut session, "pause_namespace").await?, "it is paused already");
+
+    session.settle(complete(&running, "1")).await?;
+    assert_eq!(session.steps(task).await?, "a complete, b enqueued, c pending", "what ran goes on to its end");
+    assert!(session.claim(10).await?.is_empty());
+    let waits = "select waits_for from stepwell.task_status where task_id = $1";
+    assert!(session.of_task::<String>(waits, task).await?.starts_with("the namespace test has been paused since 20"));
+
+    assert!(pauses(&mut session, "resume_namespace").await?);
+    assert!(!pauses(&mut session, "resume_namespace").await?);
+    drain(&mut session, |step| complete(step, "1")).await?;
+    assert_eq!(session.task_state(task).await?, "complete");
+    let events: Vec<String> = session
+        .column("select concat_ws(' ', namespace, kind, actor, reason) from stepwell.task_events order by event_id")
+        .await?;
+    assert_eq!(events, ["test pause a tester a test", "test resume a tester a test"]);
+
+    let unknown = session.value::<bool>("select stepwell.pause_namespace('nowhere')").await;
+    assert_eq!(sqlstate(unknown).as_deref(), Some("SW006"));
+    drop(session);
+    db.finish().await
+}
+
+/// Replays all dead letters. Returns how many were put back.
+async fn replay(session: &mut Session) -> Result<usize> {
+    let sql = "select stepwell.replay_dead_letters(array(select dead_letter_id from stepwell.dead_letters), 'a test', 'a tester')";
+    Ok(session.value::<Vec<i64>>(sql).await?.len())
+}
+
+#[tokio::test]
+async fn a_dead_request_is_replayed_once_its_workflow_is_known() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.submit_one("test/chain", "{}").await?;
+    assert_eq!(session.initialize(10).await?.dead, 1);
+    assert_eq!(replay(&mut session).await?, 1);
+    assert_eq!(session.initialize(10).await?.dead, 1, "it is still unknown, so it comes back");
+
+    session.register(&chain(1)).await?;
+    assert_eq!(replay(&mut session).await?, 1);
+    assert_eq!(session.count("dead_letters").await?, 0);
+    assert_eq!(drain(&mut session, |step| complete(step, "1")).await?, ["a"]);
+    assert_eq!(session.task_state(task).await?, "complete");
+    let event: String = session
+        .of_task("select concat_ws(' ', kind, actor, reason, details ->> 'queue') from stepwell.task_events where task_id = $1 limit 1", task)
+        .await?;
+    assert_eq!(event, "replay a tester a test task_requests");
+    assert_eq!(replay(&mut session).await?, 0);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn dead_letters_go_back_to_the_queues_that_they_came_from() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for queue in ["task_requests", "step_results", "test_queue"] {
+        session.send(queue, r#"{"garbage": [1, "two", null]}"#).await?;
+        session.send(queue, "null").await?;
+    }
+    session.initialize(10).await?;
+    session.claim(10).await?;
+    session.apply(10).await?;
+    assert_eq!(session.count("dead_letters").await?, 6);
+    assert_eq!(replay(&mut session).await?, 6);
+    for queue in ["task_requests", "step_results", "test_queue"] {
+        assert_eq!(session.queued(queue).await?, 2, "{queue}");
+    }
+    session.initialize(10).await?;
+    session.claim(10).await?;
+    session.apply(10).await?;
+    assert_eq!(session.count("dead_letters").await?, 6, "they are garbage still");
+    drop(session);
+    db.finish().await
+}
+
+/// One sweep in batches of `batch`. Returns how many calls it took and how many tasks it removed.
+async fn sweep(session: &mut Session, batch: i32, finished: &str, failed: &str) -> Result<(usize, i32)> {
+    let (mut after, mut calls, mut removed) = ("null".to_owned(), 0, 0);
+    loop {
+        let age = |age: &str| if age.is_empty() { "null".to_owned() } else { format!("interval '{age}'") };
+        let sql = format!(
+            "select * from stepwell.remove_finished_tasks({after}, {batch}, {}, {})",
+            age(finished),
+            age(failed)
+        );
+        let outcome: Removed = session.row(&format!("{sql} where $1 is not null"), Uuid::nil()).await?;
+        calls += 1;
+        removed += outcome.removed;
+        match outcome.last_id {
+            Some(id) if outcome.looked_at == batch => after = format!("'{id}'"),
+            _ => return Ok((calls, removed)),
+        }
+    }
+}
+
+#[tokio::test]
+async fn old_finished_tasks_go_with_all_that_belongs_to_them() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    session.register(&define("bad", json!([{ "name": "fails" }]))).await?;
+    session.submit(&[r#"{"workflow": "test/chain", "idempotency_key": "k"}"#]).await?;
+    for _ in 0..9 {
+        session.submit_one("test/chain", "{}").await?;
+    }
+    let in_error = session.submit_one("test/bad", "{}").await?;
+    drain(&mut session, |step| match step.name.as_str() {
+        "fails" => failed(step, "permanent", ""),
+        _ => complete(step, "1"),
+    })
+    .await?;
+    let cancelled = session.submit_one("test/chain", "{}").await?;
+    session.cancel(cancelled).await?;
+    let open = session.submit_one("test/chain", "{}").await?;
+    session.initialize(10).await?;
+
+    assert_eq!(sweep(&mut session, 4, "1 day", "2 days").await?.1, 0, "nothing is old");
+    session.advance_clock("25 h").await?;
+    assert_eq!(sweep(&mut session, 4, "1 day", "2 days").await?, (4, 11));
+    assert_eq!(session.task_state(in_error).await?, "error");
+    assert_eq!(session.task_state(open).await?, "in_progress");
+    for (table, rows) in [("tasks", 2), ("steps", 2), ("step_attempts", 1), ("task_events", 0), ("idempotency_keys", 0)]
+    {
+        assert_eq!(session.count(table).await?, rows, "{table}");
+    }
+
+    session.advance_clock("24 h").await?;
+    assert_eq!(sweep(&mut session, 100, "1 day", "").await?, (1, 0), "what failed may be kept for ever");
+    assert_eq!(sweep(&mut session, 100, "", "").await?, (1, 0));
+    assert_eq!(sweep(&mut session, 100, "", "2 days").await?, (1, 1));
+    assert_eq!(session.column::<Uuid>("select task_id from stepwell.tasks").await?, [open]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn nobody_waits_for_the_removal_and_it_waits_for_nobody() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let mut tasks = Vec::new();
+    for _ in 0..3 {
+        tasks.push(session.submit_one("test/chain", "{}").await?);
+    }
+    drain(&mut session, |step| complete(step, "1")).await?;
+    session.advance_clock("25 h").await?;
+    let mut other = db.session().await?;
+    other.run("begin").await?;
+    other.of_task::<Uuid>("select task_id from stepwell.tasks where task_id = $1 for update", tasks[1]).await?;
+    session.run("set lock_timeout = '1ms'").await?;
+    assert_eq!(sweep(&mut session, 10, "1 day", "1 day").await?.1, 2, "the one that is locked stays");
+    other.run("commit").await?;
+    assert_eq!(sweep(&mut session, 10, "1 day", "1 day").await?.1, 1);
+    drop((session, other));
+    db.finish().await
+}
+
+#[tokio::test]
+async fn old_dead_letters_go_with_the_keys_of_their_requests() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.submit(&[r#"{"workflow": "test/unknown", "idempotency_key": "k"}"#]).await?;
+    session.send("step_results", "[1]").await?;
+    session.initialize(10).await?;
+    session.apply(10).await?;
+    assert_eq!(session.count("dead_letters").await?, 2);
+    let remove = "select stepwell.remove_dead_letters(10, interval '1 day')";
+    assert_eq!(session.value::<i32>(remove).await?, 0);
+    session.advance_clock("25 h").await?;
+    assert_eq!(session.value::<i32>(remove).await?, 2);
+    assert_eq!((session.count("dead_letters").await?, session.count("idempotency_keys").await?), (0, 0));
+    drop(session);
+    db.finish().await
+}
