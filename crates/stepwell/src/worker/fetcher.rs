@@ -1,6 +1,7 @@
 //! Claims steps while there is room for them, each namespace in turn.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use rand::Rng;
 
@@ -52,13 +53,14 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
     for offset in 0..shared.namespaces.len() {
         let namespace = &shared.namespaces[(turn + offset) % shared.namespaces.len()];
         let batch = u32::try_from(want - claimed).unwrap_or(u32::MAX);
+        let since = Instant::now();
         // Not cancelled half way: what is claimed must end up at hand.
         let steps =
             shared.database.store().claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await?;
         if !steps.is_empty() {
             claimed += steps.len();
             shared.reports.opened(&steps);
-            shared.slots.put_at_hand(steps);
+            shared.slots.put_at_hand(steps, since);
         }
         if claimed >= want {
             break;

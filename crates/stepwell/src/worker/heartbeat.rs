@@ -1,8 +1,9 @@
 //! Extends the leases of all claims that this worker knows of in one statement, three times a lease. On a thread of tokio,
 //! so a handler that holds Ruby's lock for a minute keeps its lease.
 
+use std::collections::HashSet;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::Shared;
 
@@ -23,14 +24,29 @@ pub(super) async fn run(shared: Arc<Shared>) {
         let claims = shared.reports.open_claims();
         if !claims.is_empty() {
             let store = shared.database.store();
+            let since = Instant::now();
             // A call that hangs, as on a network that is cut, must leave time for another connection within the lease.
             let call =
                 tokio::time::timeout(interval, store.heartbeat(&shared.worker_id, &claims, shared.settings.lease));
             match call.await {
-                Ok(Ok(_)) => backoff.succeeded(),
+                Ok(Ok(kept)) => {
+                    backoff.succeeded();
+                    confirm(&shared, since, claims, kept);
+                }
                 Ok(Err(error)) => pause = backoff.failed(&error).min(interval),
                 Err(_) => pause = Duration::ZERO,
             }
         }
     }
+}
+
+/// Drops what stands at hand of claims that are gone: another worker has those steps, or had them.
+fn confirm(shared: &Shared, since: Instant, claims: Vec<i64>, kept: Vec<i64>) {
+    let kept: HashSet<i64> = kept.into_iter().collect();
+    let lost = claims.into_iter().filter(|claim| !kept.contains(claim)).collect();
+    let dropped = shared.slots.confirm(since, &lost);
+    if !dropped.is_empty() {
+        tracing::warn!(steps = dropped.len(), "the lease on steps that had not been started was lost");
+    }
+    dropped.into_iter().for_each(|claim| shared.reports.forget(claim));
 }

@@ -1,6 +1,6 @@
 //! The steps that a worker holds: those at hand in claim order, those that takers have. Decides how many more to claim.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -38,16 +38,29 @@ pub(super) struct Slots {
     concurrency: usize,
     claim_batch: usize,
     prefetch: Duration,
+    lease: Duration,
 }
 
 #[derive(Debug)]
 struct State {
-    buffer: VecDeque<Arc<ClaimedStep>>,
+    buffer: VecDeque<Held>,
+    /// When the last heartbeat that succeeded set out: every claim there was then is held for a lease from there.
+    confirmed: Instant,
+    /// Claims of steps that were not started because their lease had passed, until somebody asks.
+    expired: Vec<i64>,
     running: HashMap<(Uuid, i16, i16), Running>,
     /// Steps that were given up because their takers hang, until somebody has heard of it.
     hung: VecDeque<Arc<ClaimedStep>>,
     closed: bool,
     rate: Rate,
+}
+
+/// A step at hand.
+#[derive(Debug)]
+struct Held {
+    step: Arc<ClaimedStep>,
+    /// When its claim set out.
+    since: Instant,
 }
 
 #[derive(Debug)]
@@ -69,6 +82,8 @@ impl Slots {
         Self {
             state: Mutex::new(State {
                 buffer: VecDeque::new(),
+                confirmed: Instant::now(),
+                expired: Vec::new(),
                 running: HashMap::new(),
                 hung: VecDeque::new(),
                 closed: false,
@@ -82,6 +97,7 @@ impl Slots {
             concurrency: settings.concurrency as usize,
             claim_batch: settings.claim_batch as usize,
             prefetch: settings.prefetch,
+            lease: settings.lease,
         }
     }
 
@@ -100,9 +116,10 @@ impl Slots {
         (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
     }
 
-    pub(super) fn put_at_hand(&self, steps: Vec<ClaimedStep>) {
+    /// Takes in what a claim that set out at `since` has brought.
+    pub(super) fn put_at_hand(&self, steps: Vec<ClaimedStep>, since: Instant) {
         let count = steps.len();
-        lock(&self.state).buffer.extend(steps.into_iter().map(Arc::new));
+        lock(&self.state).buffer.extend(steps.into_iter().map(|step| Held { step: Arc::new(step), since }));
         if count == 1 {
             self.at_hand.notify_one();
             self.at_hand_async.notify_one();
@@ -146,14 +163,38 @@ impl Slots {
     }
 
     fn take_from(&self, state: &mut State) -> Taken {
-        match state.buffer.pop_front() {
-            Some(step) => {
-                state.running.insert(key(&step), Running { step: step.clone(), since: Instant::now() });
-                Taken::Step(step)
+        let now = Instant::now();
+        while let Some(Held { step, since }) = state.buffer.pop_front() {
+            if now.duration_since(since.max(state.confirmed)) < self.lease {
+                state.running.insert(key(&step), Running { step: step.clone(), since: now });
+                return Taken::Step(step);
             }
-            None if state.closed => Taken::Closed,
-            None => Taken::Nothing,
+            // This process stood still, or the database was away, for a lease: others have the step by now.
+            state.expired.push(step.claim_id);
         }
+        match state.closed {
+            true => Taken::Closed,
+            false => Taken::Nothing,
+        }
+    }
+
+    /// A heartbeat that set out at `since` has kept all claims but those of `lost`, which are gone: what is at hand of
+    /// them is not started any more. Returns the claims of all steps that were not started for that reason, a claim as
+    /// often as it has such steps.
+    pub(super) fn confirm(&self, since: Instant, lost: &HashSet<i64>) -> Vec<i64> {
+        let mut state = lock(&self.state);
+        state.confirmed = since;
+        let mut expired = std::mem::take(&mut state.expired);
+        if !lost.is_empty() {
+            state.buffer.retain(|held| {
+                let gone = lost.contains(&held.step.claim_id);
+                if gone {
+                    expired.push(held.step.claim_id);
+                }
+                !gone
+            });
+        }
+        expired
     }
 
     /// A taker is done with a step. False when the worker has given the step up meanwhile; otherwise `hand_over` is
@@ -189,7 +230,7 @@ impl Slots {
 
     /// Takes out what nobody has started.
     pub(super) fn drain(&self) -> Vec<Arc<ClaimedStep>> {
-        lock(&self.state).buffer.drain(..).collect()
+        lock(&self.state).buffer.drain(..).map(|held| held.step).collect()
     }
 
     /// Gives up what takers still have: their outcomes no longer count.
@@ -303,7 +344,7 @@ mod tests {
     #[test]
     fn a_result_is_handed_over_before_its_step_counts_as_done() {
         let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
-        slots.put_at_hand(vec![step()]);
+        slots.put_at_hand(vec![step()], Instant::now());
         let Taken::Step(step) = slots.try_take() else { panic!("nothing at hand") };
         let mut unseen = false;
         assert!(slots.put_back(&step, || unseen = slots.state.try_lock().is_err()));
@@ -314,9 +355,33 @@ mod tests {
     #[test]
     fn a_step_that_was_given_up_hands_nothing_over() {
         let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
-        slots.put_at_hand(vec![step()]);
+        slots.put_at_hand(vec![step()], Instant::now());
         let Taken::Step(step) = slots.try_take() else { panic!("nothing at hand") };
         assert_eq!(slots.abandon().len(), 1);
         assert!(!slots.put_back(&step, || panic!("handed over")));
+    }
+
+    #[test]
+    fn a_step_whose_lease_has_passed_is_not_started() {
+        let settings = Config::load(Some("test")).unwrap().worker;
+        let slots = Slots::new(&settings);
+        let long_ago = Instant::now().checked_sub(settings.lease).unwrap();
+        slots.confirm(long_ago, &HashSet::new());
+        slots.put_at_hand(vec![step()], long_ago);
+        assert!(matches!(slots.try_take(), Taken::Nothing));
+        assert_eq!(slots.confirm(Instant::now(), &HashSet::new()), [1]);
+
+        slots.put_at_hand(vec![step()], long_ago);
+        assert!(matches!(slots.try_take(), Taken::Step(_)), "a heartbeat has kept it");
+    }
+
+    #[test]
+    fn what_a_heartbeat_finds_lost_is_not_started() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        slots.put_at_hand(vec![step(), ClaimedStep { claim_id: 2, ..step() }, step()], Instant::now());
+        assert_eq!(slots.confirm(Instant::now(), &HashSet::from([1])), [1, 1]);
+        let Taken::Step(kept) = slots.try_take() else { panic!("nothing at hand") };
+        assert_eq!(kept.claim_id, 2);
+        assert!(matches!(slots.try_take(), Taken::Nothing));
     }
 }
