@@ -91,3 +91,79 @@ pub(crate) fn delay(failures: u32) -> Duration {
     let full = FIRST.saturating_mul(1 << failures.saturating_sub(1).min(10)).min(CAP);
     full.mul_f64(rand::rng().random_range(0.5..=1.0))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Lines(Arc<Mutex<Vec<u8>>>);
+
+    impl Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            lock(&self.0).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// What is logged from info on, one line an event.
+    fn logged(body: impl FnOnce()) -> Vec<String> {
+        let lines = Lines::default();
+        let writer = lines.clone();
+        let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || writer.clone());
+        tracing::subscriber::with_default(subscriber.finish(), body);
+        let bytes = lock(&lines.0).clone();
+        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    fn away() -> Error {
+        Error::Database { url: "postgres://here".into(), source: sqlx::Error::PoolTimedOut }
+    }
+
+    #[test]
+    fn an_outage_is_one_warning_for_all_loops_and_comes_back_in_one_line() {
+        let lines = logged(|| {
+            let outage = Arc::new(Outage::default());
+            let mut loops = ["one", "two", "three"].map(|name| Backoff::new(name, outage.clone()));
+            for _round in 0..3 {
+                for _try in 0..10 {
+                    loops.iter_mut().for_each(|it| drop(it.failed(&away())));
+                }
+                loops.iter_mut().for_each(Backoff::succeeded);
+            }
+        });
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+        assert!(
+            lines[0].contains("WARN") && lines[0].contains("trouble, trying again until it is over component=\"one\"")
+        );
+        assert!(lines[1].contains("INFO") && lines[1].contains("works again") && lines[1].contains("failures=30"));
+    }
+
+    #[test]
+    fn what_is_no_outage_is_told_by_each_loop_once() {
+        let broken = Error::Stopped { what: "something" };
+        let lines = logged(|| {
+            let outage = Arc::new(Outage::default());
+            let mut loops = ["one", "two"].map(|name| Backoff::new(name, outage.clone()));
+            for _try in 0..10 {
+                loops.iter_mut().for_each(|it| drop(it.failed(&broken)));
+            }
+        });
+        assert_eq!(lines.len(), 2, "{lines:#?}");
+    }
+
+    #[test]
+    fn delays_double_up_to_the_cap_and_are_jittered() {
+        for (failures, most) in [(1, 50), (2, 100), (5, 800), (8, 5_000), (u32::MAX, 5_000)] {
+            let delays: Vec<Duration> = (0..50).map(|_| delay(failures)).collect();
+            let most = Duration::from_millis(most);
+            assert!(delays.iter().all(|delay| (most / 2..=most).contains(delay)), "{failures}: {delays:?}");
+            assert!(delays.iter().any(|delay| *delay != delays[0]));
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Connections that are of no use any more: given up, and replaced.
+
+mod support;
+
+use std::time::Duration;
+
+use anyhow::Result;
+use stepwell::store::Store;
+use stepwell::Error;
+use support::{chain, eventually, Session, TestDatabase};
+use uuid::Uuid;
+
+async fn connections(session: &mut Session) -> Result<i64> {
+    let sql =
+        "select count(*) from pg_stat_activity where datname = current_database() and application_name = 'stepwell'";
+    Ok(session.value(sql).await?)
+}
+
+#[tokio::test]
+async fn a_call_without_an_answer_ends_and_its_connection_with_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let store =
+        Store::connect(&db.url(), 2, Duration::from_secs(10)).await?.with_call_timeout(Duration::from_millis(200));
+    session.run("begin; lock table stepwell.tasks").await?;
+    // More often than there are connections: each that is given up makes room for another.
+    for _ in 0..5 {
+        let error = store.find_task(Uuid::now_v7()).await.unwrap_err();
+        assert!(error.is_transient(), "{error}");
+        assert!(error.to_string().contains("no answer within 200ms (database.call_timeout)"), "{error}");
+    }
+    session.run("rollback").await?;
+    assert!(matches!(store.find_task(Uuid::now_v7()).await, Err(Error::UnknownTask { .. })));
+    eventually("the backends have noticed", async || Ok((connections(&mut session).await? <= 2).then_some(()))).await?;
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_gives_up_does_not_hand_its_answer_to_the_next() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let store = Store::connect(&db.url(), 1, Duration::from_secs(10)).await?;
+    session.run("begin; lock table stepwell.tasks").await?;
+    let given_up = tokio::time::timeout(Duration::from_millis(100), store.find_tasks(&[])).await;
+    assert!(given_up.is_err());
+    assert!(store.paused_namespaces().await?.is_empty(), "on another connection, while the first still waits");
+    session.run("rollback").await?;
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_server_that_became_a_standby_is_left() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let name = db.name();
+    session.run(&format!("alter database {name} set default_transaction_read_only = on")).await?;
+    let store = Store::connect(&db.url(), 1, Duration::from_secs(10)).await?;
+    assert!(store.paused_namespaces().await?.is_empty(), "the one connection is there");
+    session.run(&format!("alter database {name} set default_transaction_read_only = off")).await?;
+
+    let error = store.pause_namespace("test", None, None).await.unwrap_err();
+    assert_eq!((error.sqlstate().as_deref(), error.is_transient()), (Some("25006"), true));
+    assert!(store.pause_namespace("test", None, None).await?, "on a new connection");
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
