@@ -72,15 +72,16 @@ end
 $$;
 
 -- Takes the oldest message of a queue out of the way when a batch of one still fails. It is tried once more, because the
--- one that failed may be in another orchestrator's hands by now, and this one be good. A message that fails goes to
--- dead_letters; the step whose result it was ends in error that says why, so that nothing hangs.
--- Called by: the orchestrator's loops, after bisecting. Locks: the message, then those of the hop it belongs to.
--- Returns whether there was a message.
+-- one that failed may be in another process's hands by now, and this one be good. A message that fails goes to
+-- dead_letters; the step whose it was ends in error that says why, so that nothing hangs.
+-- Called by: the orchestrator's loops and workers, after bisecting. Locks: the message, then those of the hop it belongs
+-- to. Returns whether there was a message.
 create function stepwell.bury_message(p_queue text) returns boolean
 language plpgsql as $$
 declare
   v_messages jsonb[];
   v_times    timestamptz[];
+  v_failure  jsonb;
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_queue, 1) m;
   if v_messages is null then
@@ -89,36 +90,47 @@ begin
   begin
     perform stepwell.handle_messages(p_queue, v_messages, v_times);
   exception
-    when transaction_rollback or insufficient_resources or operator_intervention or system_error then
+    when transaction_rollback or insufficient_resources or operator_intervention or system_error
+         or syntax_error_or_access_rule_violation or invalid_transaction_state or invalid_schema_name then
       raise; -- none of the message's fault
+    when sqlstate 'SW000' then
+      perform pgmq.send(p_queue, v_messages[1]); -- a step that can be claimed: it is the next worker's
     when others then
       insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
       values (p_queue, v_messages[1], sqlerrm, v_times[1], stepwell.now());
-      if p_queue = 'step_results' then
-        perform stepwell.apply_messages(array[stepwell.as_failure(v_messages[1], sqlerrm)], v_times);
+      v_failure := stepwell.as_failure(p_queue, v_messages[1], sqlerrm);
+      if stepwell.is_result(v_failure) then
+        perform stepwell.apply_messages(array[v_failure], v_times);
       end if;
   end;
   return true;
 end
 $$;
 
--- Messages that were popped, to the hop of their queue. Called by: bury_message.
+-- Messages that were popped, to the hop of their queue. Called by: bury_message. A claim is only tried: when it works,
+-- SW000 is raised, which undoes it.
 create function stepwell.handle_messages(p_queue text, p_messages jsonb[], p_times timestamptz[]) returns void
 language plpgsql as $$
 begin
   case p_queue
     when 'task_requests' then perform from stepwell.initialize_requests(p_messages, p_times);
     when 'step_results' then perform from stepwell.apply_messages(p_messages, p_times);
+    else
+      perform from stepwell.claim_steps(regexp_replace(p_queue, '_queue$', ''), 1, '', interval '0', p_messages);
+      raise exception 'the step can be claimed' using errcode = 'SW000';
   end case;
 end
 $$;
 
--- What is applied in place of a result that cannot be. Called by: bury_message.
-create function stepwell.as_failure(p_result jsonb, p_why text) returns jsonb
+-- What is applied when a step's message, or its result, cannot be used; null for a request. Called by: bury_message.
+create function stepwell.as_failure(p_queue text, p_message jsonb, p_why text) returns jsonb
 language sql immutable as $$
   select jsonb_build_object(
-    'task_id', p_result -> 'task_id', 'step', p_result -> 'step', 'attempt', p_result -> 'attempt',
-    'worker', p_result -> 'worker', 'outcome', 'permanent',
-    'error', jsonb_build_object('class', 'Stepwell::PermanentError', 'code', 'INVALID_RESULT',
-                                'message', 'the result cannot be applied: ' || p_why))
+    'task_id', p_message -> 'task_id', 'step', p_message -> 'step', 'attempt', p_message -> 'attempt',
+    'worker', p_message -> 'worker', 'outcome', 'permanent',
+    'error', jsonb_build_object('class', 'Stepwell::PermanentError') || case p_queue
+      when 'step_results'
+      then jsonb_build_object('code', 'INVALID_RESULT', 'message', 'the result cannot be applied: ' || p_why)
+      else jsonb_build_object('code', 'CANNOT_START', 'message', 'the step cannot be started: ' || p_why) end)
+   where p_queue <> 'task_requests'
 $$;

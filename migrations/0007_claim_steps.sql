@@ -3,18 +3,22 @@
 -- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
 -- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped; one that
 -- names no step goes to dead_letters. A paused namespace gives nothing. Returns one row a step, oldest message first; user JSON as text, exactly.
-create function stepwell.claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
+-- p_messages: instead of messages of the queue, for bury_message, which has popped one.
+create function stepwell.claim_steps(
+  p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] default null)
 returns table (claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
                workflow text, version text, name text, handler text, timeout_ms bigint,
                config text, context text, results text, correlation_id text, trace_context text)
 language plpgsql as $$
 declare
-  v_messages jsonb[];
+  v_messages jsonb[] := p_messages;
 begin
   if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
     return;
   end if;
-  select m.messages into v_messages from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
+  if v_messages is null then
+    select m.messages into v_messages from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
+  end if;
   if v_messages is null then
     return;
   end if;

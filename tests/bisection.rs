@@ -13,7 +13,8 @@ use support::runtime::{config, orchestrator, request, step, wait, worker, PATIEN
 use support::{chain, complete, eventually, Session, TestDatabase};
 use uuid::Uuid;
 
-/// From here on a task with `poison` in its context cannot be written, and a result `"poison"` cannot be stored.
+/// From here on a task with `poison` in its context cannot be written, a result `"poison"` cannot be stored, and a task
+/// with `unclaimable` in its context cannot be claimed.
 async fn poison(session: &mut Session) -> Result<()> {
     session
         .run(
@@ -22,7 +23,16 @@ async fn poison(session: &mut Session) -> Result<()> {
              create trigger refuse before insert on stepwell.tasks
                for each row when (new.context ? 'poison') execute function public.refuse();
              create trigger refuse before update on stepwell.steps
-               for each row when (new.result = '\"poison\"') execute function public.refuse()",
+               for each row when (new.result = '\"poison\"') execute function public.refuse();
+             create function public.refuse_claim() returns trigger language plpgsql as
+               'begin
+                  if exists (select from stepwell.tasks t
+                              where t.task_id = any (new.task_ids) and t.context ? ''unclaimable'') then
+                    raise exception ''poisoned'';
+                  end if;
+                  return new;
+                end';
+             create trigger refuse before insert on stepwell.claims for each row execute function public.refuse_claim()",
         )
         .await?;
     Ok(())
@@ -82,6 +92,47 @@ async fn a_good_message_is_not_buried_in_place_of_a_bad_one_that_another_orchest
 }
 
 #[tokio::test]
+async fn a_step_that_cannot_be_claimed_is_buried_and_a_good_one_in_its_place_is_not() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    poison(&mut session).await?;
+    session.register(&chain(1)).await?;
+    let bad = session.submit_one("test/chain", r#"{"unclaimable": true}"#).await?;
+    let good = session.submit_one("test/chain", "{}").await?;
+    session.initialize(10).await?;
+    assert!(session.claim(2).await.is_err());
+
+    let bury = "select stepwell.bury_message('test_queue')";
+    other.run("begin; select from pgmq.q_test_queue order by msg_id limit 1 for update").await?;
+    assert!(session.value::<bool>(bury).await?);
+    assert_eq!((session.steps(good).await?, session.count("dead_letters").await?), ("a enqueued".into(), 0));
+    other.run("rollback").await?;
+
+    assert!(session.value::<bool>(bury).await?);
+    assert_eq!(session.steps(bad).await?, "a error");
+    let told: String = session.value("select code || ' ' || message from stepwell.step_attempts").await?;
+    assert_eq!(told, "CANNOT_START the step cannot be started: poisoned");
+    assert_eq!(session.claim_one().await?.task_id, good);
+    assert_eq!(session.count("claims").await?, 1);
+    drop((session, other));
+    db.finish().await
+}
+
+#[tokio::test]
+async fn what_is_wrong_with_the_schema_buries_nothing() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    two_results(&mut session, "0").await?;
+    session.run("alter table stepwell.steps rename to not_steps").await?;
+    assert!(session.value::<bool>("select stepwell.bury_message('step_results')").await.is_err());
+    session.run("alter table stepwell.not_steps rename to steps").await?;
+    assert_eq!((session.count("dead_letters").await?, session.queued("step_results").await?), (0, 2));
+    session.apply(10).await?;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn a_collision_of_transactions_buries_nothing() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
@@ -119,6 +170,7 @@ async fn running_orchestrators_isolate_bad_messages_and_handle_all_others() -> R
     let context = |index: usize| match index % 20 {
         3 => r#"{"poison": 1}"#,
         7 => r#"{"bad_result": 1}"#,
+        11 => r#"{"unclaimable": 1}"#,
         _ => "{}",
     };
     let requests: Vec<_> = (0..200).map(|index| request("test/chain", context(index))).collect();
@@ -133,10 +185,15 @@ async fn running_orchestrators_isolate_bad_messages_and_handle_all_others() -> R
                 assert_eq!((found.state.as_str(), state.as_str(), attempt), ("error", "error", 1));
                 assert!(error.contains("poisoned"), "{error}");
             }
+            11 => {
+                let (state, attempt, error) = step(&client, *task, "a").await?;
+                assert_eq!((found.state.as_str(), state.as_str(), attempt), ("error", "error", 1));
+                assert!(error.contains("CANNOT_START"), "{error}");
+            }
             _ => assert_eq!(found.state, "complete"),
         }
     }
-    eventually("20 are buried", async || Ok((session.count("dead_letters").await? == 20).then_some(()))).await?;
+    eventually("30 are buried", async || Ok((session.count("dead_letters").await? == 30).then_some(()))).await?;
     drop(session);
     worker.stop(PATIENCE).await;
     one.stop().await?;

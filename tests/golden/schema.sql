@@ -169,8 +169,8 @@ apply_results(p_batch integer)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 305d4de4
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
-as_failure(p_result jsonb, p_why text)
-  returns jsonb, sql immutable, body 64a07d17
+as_failure(p_queue text, p_message jsonb, p_why text)
+  returns jsonb, sql immutable, body feaaef93
 as_smallint(p_text text)
   returns smallint, sql immutable, body a186827e
 as_task_id(p_text text)
@@ -180,15 +180,15 @@ as_uuid(p_text text)
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 bury_message(p_queue text)
-  returns boolean, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 4f1169c6
+  returns boolean, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 96775f73
 bury_results(p_messages jsonb[], p_times timestamp with time zone[])
   returns integer, plpgsql volatile, body cb06396d
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 67087f42
 check_invariants()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 9ca93ee5
-claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 861f718a
+claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 0eff35bd
 create_queue(p_queue text)
   returns void, plpgsql volatile, body 2c36a612
 delay_seconds(p_value jsonb)
@@ -202,7 +202,7 @@ fail_tasks(p_failed_tasks uuid[])
 failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
   returns text, sql immutable, body 794303ab
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
-  returns void, plpgsql volatile, body 56fd8f99
+  returns void, plpgsql volatile, body 6163f7bf
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])

@@ -8,6 +8,7 @@ use rand::Rng;
 use super::Shared;
 use crate::error::Result;
 use crate::signals::Wakeups;
+use crate::store::ClaimedStep;
 
 /// Results that may wait for their report before no more steps are claimed, in reports.
 const REPORTS_BEHIND: usize = 4;
@@ -54,9 +55,7 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
         let namespace = &shared.namespaces[(turn + offset) % shared.namespaces.len()];
         let batch = u32::try_from(want - claimed).unwrap_or(u32::MAX);
         let since = Instant::now();
-        // Not cancelled half way: what is claimed must end up at hand.
-        let steps =
-            shared.database.store().claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await?;
+        let steps = claim_from(shared, namespace, batch).await?;
         if !steps.is_empty() {
             claimed += steps.len();
             shared.reports.opened(&steps);
@@ -67,6 +66,24 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
         }
     }
     Ok(claimed)
+}
+
+/// Claims up to `batch` steps. A claim that fails for what is in it is halved until the bad step is alone; that one ends
+/// in error that says why.
+async fn claim_from(shared: &Shared, namespace: &str, mut batch: u32) -> Result<Vec<ClaimedStep>> {
+    let store = shared.database.store();
+    loop {
+        // Not cancelled half way: what is claimed must end up at hand.
+        match store.claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await {
+            Err(error) if !error.is_transient() && batch > 1 => batch /= 2,
+            Err(error) if !error.is_transient() => {
+                tracing::warn!(namespace, %error, "a step that cannot be claimed ends in error");
+                store.bury_message(&format!("{namespace}_queue")).await?;
+                return Ok(Vec::new());
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// Until something wakes the worker, or a look into its queues finds a message. A look that fails is left to the claim.
