@@ -132,7 +132,9 @@ mod tests {
             let mut loops = ["one", "two", "three"].map(|name| Backoff::new(name, outage.clone()));
             for _round in 0..3 {
                 for _try in 0..10 {
-                    loops.iter_mut().for_each(|it| drop(it.failed(&away())));
+                    for it in &mut loops {
+                        let _pause = it.failed(&away());
+                    }
                 }
                 loops.iter_mut().for_each(Backoff::succeeded);
             }
@@ -151,7 +153,9 @@ mod tests {
             let outage = Arc::new(Outage::default());
             let mut loops = ["one", "two"].map(|name| Backoff::new(name, outage.clone()));
             for _try in 0..10 {
-                loops.iter_mut().for_each(|it| drop(it.failed(&broken)));
+                for it in &mut loops {
+                    let _pause = it.failed(&broken);
+                }
             }
         });
         assert_eq!(lines.len(), 2, "{lines:#?}");
