@@ -341,9 +341,12 @@ impl Client {
     ) -> Result<T> {
         let started = Instant::now();
         let mut backoff = self.database.backoff("client");
+        let mut tries = 0;
         loop {
+            tries += 1;
             match call().await {
-                Err(error) if error.is_transient() && started.elapsed() < patience => {
+                // Twice at least: the first may have waited long for a connection that was dead without a word.
+                Err(error) if error.is_transient() && (tries < 2 || started.elapsed() < patience) => {
                     tokio::time::sleep(backoff.failed(&error).min(patience.saturating_sub(started.elapsed()))).await;
                 }
                 outcome => {

@@ -147,8 +147,10 @@ impl Database {
                 Ok(_lost) => return,
                 Err(_silence) => {
                     let ask = sqlx::query("select").execute(&mut *listener);
-                    if !matches!(tokio::time::timeout(patience, ask).await, Ok(Ok(_))) {
-                        return;
+                    match tokio::time::timeout(patience, ask).await {
+                        Ok(Ok(_)) => {}
+                        Ok(Err(_)) => return,
+                        Err(_dead) => return self.store().doubt_idle_connections(),
                     }
                 }
             }

@@ -2,46 +2,20 @@
 //! else notices that a network was cut without a word: TCP would wait for a quarter of an hour.
 
 use std::io;
-use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, PgPool, Postgres};
+use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres};
 
 use super::Store;
 
 /// A connection that goes back to the pool only when a call on it has ended: after a call that was given up, nobody
 /// knows what the connection will say next.
 #[derive(Debug)]
-pub(super) struct Lent(Option<PoolConnection<Postgres>>);
-
-impl Lent {
-    /// Takes a connection of the pool.
-    pub(super) async fn from(pool: &PgPool) -> Result<Self, Error> {
-        Ok(Self(Some(pool.acquire().await?)))
-    }
-
-    /// The connection.
-    pub(super) fn connection(&mut self) -> Result<&mut PgConnection, Error> {
-        self.0.as_deref_mut().ok_or(Error::WorkerCrashed)
-    }
-
-    /// Waits for a call on the connection, at most `limit`.
-    pub(super) async fn bounded<T>(
-        mut self,
-        limit: Duration,
-        call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
-    ) -> Result<T, Error> {
-        let outcome = tokio::time::timeout(limit, call(self.connection()?)).await.unwrap_or_else(|_| Err(late(limit)));
-        if !outcome.as_ref().is_err_and(is_of_no_use) {
-            drop(self.0.take());
-        }
-        outcome
-    }
-}
+struct Lent(Option<PoolConnection<Postgres>>);
 
 impl Drop for Lent {
     fn drop(&mut self) {
@@ -50,8 +24,31 @@ impl Drop for Lent {
     }
 }
 
-fn late(limit: Duration) -> Error {
-    Error::Io(io::Error::new(io::ErrorKind::TimedOut, format!("no answer within {limit:?} (database.call_timeout)")))
+impl Store {
+    /// Makes a call on a connection of the pool, and waits at most `database.call_timeout` for its answer.
+    pub(super) async fn bounded<T>(
+        &self,
+        call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
+    ) -> Result<T, Error> {
+        let mut lent = Lent(Some(self.pool.acquire().await?));
+        let connection = lent.0.as_deref_mut().ok_or(Error::WorkerCrashed)?;
+        let Ok(outcome) = tokio::time::timeout(self.call_timeout, call(connection)).await else {
+            self.doubt_idle_connections();
+            let message = format!("no answer within {:?} (database.call_timeout)", self.call_timeout);
+            return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
+        };
+        if !outcome.as_ref().is_err_and(is_of_no_use) {
+            drop(lent.0.take());
+        }
+        outcome
+    }
+
+    /// Closes the connections that nobody uses: where one was dead without a word, the others may be.
+    pub(crate) fn doubt_idle_connections(&self) {
+        for _ in 0..self.pool.num_idle() {
+            drop(self.pool.try_acquire().map(|connection| Lent(Some(connection))));
+        }
+    }
 }
 
 /// Whether another connection may fare better: the socket is broken, or the server has become a standby, as the old
@@ -73,11 +70,7 @@ impl<'c> Executor<'c> for &'c Store {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        let all = async move {
-            let lent = Lent::from(&self.pool).await?;
-            lent.bounded(self.call_timeout, async move |c| c.fetch_many(query).try_collect::<Vec<_>>().await).await
-        };
-        stream::once(all)
+        stream::once(self.bounded(async move |c| c.fetch_many(query).try_collect::<Vec<_>>().await))
             .flat_map(|outcome| match outcome {
                 Ok(items) => stream::iter(items.into_iter().map(Ok).collect::<Vec<_>>()),
                 Err(error) => stream::iter(vec![Err(error)]),
@@ -91,10 +84,7 @@ impl<'c> Executor<'c> for &'c Store {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
-        Box::pin(async move {
-            let lent = Lent::from(&self.pool).await?;
-            lent.bounded(self.call_timeout, async move |c| c.fetch_optional(query).await).await
-        })
+        Box::pin(self.bounded(async move |c| c.fetch_optional(query).await))
     }
 
     fn prepare_with<'e, 'q>(
@@ -106,10 +96,7 @@ impl<'c> Executor<'c> for &'c Store {
         'c: 'e,
         'q: 'e,
     {
-        Box::pin(async move {
-            let lent = Lent::from(&self.pool).await?;
-            lent.bounded(self.call_timeout, async move |c| c.prepare_with(sql, parameters).await).await
-        })
+        Box::pin(self.bounded(async move |c| c.prepare_with(sql, parameters).await))
     }
 
     fn describe<'e, 'q>(self, sql: &'q str) -> BoxFuture<'e, Result<Describe<Postgres>, Error>>
@@ -117,9 +104,6 @@ impl<'c> Executor<'c> for &'c Store {
         'c: 'e,
         'q: 'e,
     {
-        Box::pin(async move {
-            let lent = Lent::from(&self.pool).await?;
-            lent.bounded(self.call_timeout, async move |c| c.describe(sql).await).await
-        })
+        Box::pin(self.bounded(async move |c| c.describe(sql).await))
     }
 }

@@ -3,7 +3,6 @@
 use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 
-use super::bounded::Lent;
 use super::{OrFail, Store};
 use crate::error::Result;
 
@@ -192,8 +191,7 @@ impl Store {
             transaction.commit().await?;
             Ok((tasks.len(), namespaces, rejected))
         };
-        let lent = Lent::from(&self.pool).await.or_fail(self)?;
-        lent.bounded(self.call_timeout, call).await.or_fail(self)
+        self.bounded(call).await.or_fail(self)
     }
 
     /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again. Returns whether there
