@@ -129,7 +129,10 @@ impl Database {
                 Ok(mut listener) => {
                     failures = 0;
                     self.0.signals.wake_all(); // what was said while nobody listened
-                    self.listen(&mut listener).await;
+                    if !self.listen(&mut listener).await {
+                        self.store().doubt_idle_connections();
+                        self.store().abandon_listener(listener).await;
+                    }
                 }
                 Err(error) => tracing::debug!(%error, "no connection to listen on; polling meanwhile"),
             }
@@ -138,19 +141,20 @@ impl Database {
         }
     }
 
-    /// Hears until the connection is lost: it says so, or does not answer when nothing has been heard for a while.
-    async fn listen(&self, listener: &mut PgListener) {
+    /// Hears until the connection is lost. False when nobody said so: it is dead, does not answer when nothing has been
+    /// heard for a while.
+    async fn listen(&self, listener: &mut PgListener) -> bool {
         let patience = self.config().database.call_timeout;
         loop {
             match tokio::time::timeout(patience, listener.try_recv()).await {
                 Ok(Ok(Some(notification))) => self.hear(notification.payload()),
-                Ok(_lost) => return,
+                Ok(_lost) => return true,
                 Err(_silence) => {
                     let ask = sqlx::query("select").execute(&mut *listener);
                     match tokio::time::timeout(patience, ask).await {
                         Ok(Ok(_)) => {}
-                        Ok(Err(_)) => return,
-                        Err(_dead) => return self.store().doubt_idle_connections(),
+                        Ok(Err(_)) => return true,
+                        Err(_dead) => return false,
                     }
                 }
             }

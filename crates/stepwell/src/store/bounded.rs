@@ -38,7 +38,10 @@ impl Store {
             return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
         };
         if !outcome.as_ref().is_err_and(is_of_no_use) {
-            drop(lent.0.take());
+            if let Some(mut connection) = lent.0.take() {
+                // The pool asks it for a sign of life first, and that must have an end too.
+                tokio::spawn(tokio::time::timeout(self.call_timeout, connection.return_to_pool()));
+            }
         }
         outcome
     }

@@ -4,9 +4,10 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection};
+use sqlx::{Acquire, ConnectOptions, Connection};
 
 use super::{OrFail, Store};
+use crate::backoff::delay;
 use crate::error::{Error, Result};
 use crate::telemetry::mask_url;
 
@@ -48,6 +49,24 @@ impl Store {
     /// A connection that receives notifications. It reconnects by itself.
     pub(crate) async fn listener(&self) -> Result<PgListener> {
         PgListener::connect_with(&self.pool).await.or_fail(self)
+    }
+
+    /// Lets go of a listener whose connection is dead without a word, as soon as there is another connection: dropping
+    /// the listener says farewell to the server, would wait for the answer for ever on the dead one, and the pool would
+    /// be one connection short.
+    pub(crate) async fn abandon_listener(&self, mut listener: PgListener) {
+        let options = self.pool.connect_options();
+        let mut failures = 0;
+        loop {
+            if let Ok(Ok(fresh)) = tokio::time::timeout(self.call_timeout, options.connect()).await {
+                if let Ok(dead) = listener.acquire().await {
+                    *dead = fresh;
+                }
+                return;
+            }
+            failures += 1;
+            tokio::time::sleep(delay(failures)).await;
+        }
     }
 
     /// Wakes other processes: one payload a topic.

@@ -44,17 +44,17 @@ impl Store {
         &self.pool
     }
 
-    /// Ends all connections; calls under way finish first.
+    /// Ends all connections; calls under way finish first. Those that are dead without a word are left to the system.
     pub async fn close(&self) {
-        self.pool.close().await;
-        // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
-        let late = async {
+        let closed = async {
+            self.pool.close().await;
+            // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
             while self.pool.size() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;
                 self.pool.close().await;
             }
         };
-        let _bounded = tokio::time::timeout(Duration::from_secs(5), late).await;
+        let _bounded = tokio::time::timeout(Duration::from_secs(5), closed).await;
     }
 
     fn failed(&self, error: sqlx::Error) -> Error {
