@@ -52,7 +52,7 @@ begin
       from stepwell.read_requests(p_messages, p_times) r
       join stepwell.workflows w using (workflow_id)
      where r.dead is null
-     order by r.ordinality
+     order by r.task_id -- a submit that was repeated can be in another's batch too: both insert in one order
     on conflict (task_id) do nothing -- a submit that was retried after its commit
     returning tasks.task_id, tasks.workflow_id, tasks.state, tasks.deadline
   ), timed as (
@@ -130,14 +130,17 @@ language sql stable as $$
 $$;
 
 -- Contexts that an orchestrator has to check: tasks submitted by plain SQL to a workflow with an input schema.
--- Called by: the request loop, in the transaction that then calls admit_tasks. Locks: the rows it returns.
+-- Called by: the request loop, in the transaction that then calls admit_tasks. Locks: tasks by id (SKIP LOCKED); their
+-- rows guard those of unvalidated_tasks too.
 create function stepwell.take_unvalidated_tasks(p_batch integer)
 returns table (task_id uuid, context text, input_schema text)
 language sql as $$
-  select u.task_id, t.context::text, w.input_schema::text
-    from (select v.task_id from stepwell.unvalidated_tasks v order by v.task_id limit p_batch for update skip locked) u
-    join stepwell.tasks t using (task_id)
+  select t.task_id, t.context::text, w.input_schema::text
+    from stepwell.tasks t
     join stepwell.workflows w using (workflow_id)
+   where t.task_id in (select u.task_id from stepwell.unvalidated_tasks u order by u.task_id limit p_batch)
+   order by t.task_id
+     for update of t skip locked
 $$;
 
 -- Settles unvalidated tasks: p_errors holds null for a good context, else why it is refused.
@@ -150,8 +153,8 @@ declare
   v_roots    record;
   v_rejected uuid[];
 begin
-  delete from stepwell.unvalidated_tasks u where u.task_id = any (p_task_ids);
   perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
+  delete from stepwell.unvalidated_tasks u where u.task_id = any (p_task_ids);
   with judged as (
     update stepwell.tasks t
        set state = case when j.error is null then 'in_progress' else 'error' end::stepwell.task_state,

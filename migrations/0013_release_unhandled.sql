@@ -14,8 +14,12 @@ begin
     order by c.claim_id for update;
   perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
   update stepwell.steps s set unhandled_since = stepwell.now()
-    from unnest(p_task_ids, p_positions) as u (task_id, position)
-   where s.task_id = u.task_id and s.position = u.position and s.state = 'enqueued' and s.unhandled_since is null;
+    from unnest(p_claims, p_task_ids, p_positions) as u (claim_id, task_id, position)
+    join stepwell.claims c on c.claim_id = u.claim_id and c.worker_id = p_worker_id
+    cross join unnest(c.task_ids, c.positions, c.attempts) as h (task_id, position, attempt)
+   where h.task_id = u.task_id and h.position = u.position -- a claim that is gone says nothing of the attempt after it
+     and s.task_id = u.task_id and s.position = u.position and s.attempt = h.attempt and s.state = 'enqueued'
+     and s.unhandled_since is null;
 
   with given_up as (
     update stepwell.steps s set state = 'error', worker_id = p_worker_id, finished_at = stepwell.now()

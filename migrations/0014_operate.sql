@@ -108,6 +108,7 @@ begin
   delete from stepwell.steps s where s.task_id = any (v_removed);
   delete from stepwell.step_attempts a where a.task_id = any (v_removed);
   delete from stepwell.task_events e where e.task_id = any (v_removed);
+  delete from stepwell.unvalidated_tasks u where u.task_id = any (v_removed);
   delete from stepwell.tasks t where t.task_id = any (v_removed);
   removed := cardinality(v_removed);
 end

@@ -158,7 +158,7 @@ task_status (task_id uuid, namespace text, name text, version text, state text, 
 
 -- functions
 admit_tasks(p_task_ids uuid[], p_errors text[])
-  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 8edbbe39
+  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body cecd1de8
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
   returns record, plpgsql volatile, body 5770647f
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[])
@@ -185,8 +185,16 @@ bury_results(p_messages jsonb[], p_times timestamp with time zone[])
   returns integer, plpgsql volatile, body cb06396d
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 67087f42
+check_attempts()
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 1626cada
+check_dependencies()
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a3d6e0c
 check_invariants()
-  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 9ca93ee5
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 187fdcc2
+check_messages()
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body dd395ba7
+check_tasks()
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body b544234d
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
   returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 0eff35bd
 create_queue(p_queue text)
@@ -206,7 +214,7 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body fa8515d3
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 2826898a
 initialize_tasks(p_batch integer)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea1baf73
 is_result(p_message jsonb)
@@ -234,11 +242,11 @@ register_workflow(p_definition jsonb)
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
   returns integer, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 56363b86
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
-  returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 626b2e7a
+  returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body fcd0970b
 remove_dead_letters(p_batch integer, p_age interval)
   returns integer, plpgsql volatile, body ac76b6f9
 remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
-  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 1bb97642
+  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 04699461
 reopen_task(p_task_id uuid, p_steps integer)
   returns void, plpgsql volatile, body df74d4e6
 replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
@@ -268,7 +276,7 @@ submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
 submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 7c5df846
 take_unvalidated_tasks(p_batch integer)
-  returns TABLE(task_id uuid, context text, input_schema text), sql volatile, body 2102c6fe
+  returns TABLE(task_id uuid, context text, input_schema text), sql volatile, body 4c52726e
 texts(p_array jsonb)
   returns text[], sql immutable, body 82aca014
 uuid_v7()

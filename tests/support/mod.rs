@@ -5,6 +5,7 @@
 
 pub mod database;
 pub mod drain;
+pub mod effort;
 pub mod eventually;
 pub mod runtime;
 pub mod session;
