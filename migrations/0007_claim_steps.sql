@@ -39,7 +39,7 @@ begin
       select p_namespace || '_queue', f.message, 'the message names no step of a task', stepwell.now()
         from found f where f.task_id is null
     ), runnable as materialized (
-      -- a step can stand in the queue twice when a release and a recovery raced; it is claimed once
+      -- whoever sends by hand can put a step into the queue twice; it is claimed once
       select distinct on (f.task_id, f.position) f.* from found f where f.runnable
     ), claim as (
       insert into stepwell.claims as c

@@ -196,7 +196,7 @@ check_messages()
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body b544234d
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 0eff35bd
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body acbbb961
 create_queue(p_queue text)
   returns void, plpgsql volatile, body 2c36a612
 delay_seconds(p_value jsonb)

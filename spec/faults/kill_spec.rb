@@ -1,0 +1,29 @@
+# frozen_string_literal: true
+
+require_relative "faults_helper"
+
+RSpec.describe "kill -9", :faults do
+  # Kills under load until the time is over, then lets the load end.
+  # @return [Hash{Symbol => Integer}] kills by role
+  def kill_for(seconds, every, roles)
+    crew.muster(orchestrator: 2, worker: 2)
+    client = start_load
+    victims = []
+    repeatedly(seconds, every: every) do
+      victims << crew.replace(roles.sample(random: random), random).role
+      report.fault
+    end
+    expect(end_load(client)).to eq(0)
+    victims.tally
+  end
+
+  { "a worker" => %i[worker], "an orchestrator" => %i[orchestrator], "either" => %i[worker orchestrator] }
+    .each do |title, roles|
+    it "of #{title}, every few seconds and replaced each time, loses nothing and applies nothing twice" do
+      crew(known: %i[recovered], HANDLER_MS: "10-30", STEPWELL__WORKER__LEASE: roles.include?(:worker) ? "1s" : "3s")
+      seconds, every = Specs::Faults.sized(short: [4, 0.4..1.0], full: [60, 1.0..4.0])
+      kills = kill_for(seconds, every, roles)
+      conclude(again: kills.fetch(:worker, 0) * Specs::Faults::HELD_BY_WORKER)
+    end
+  end
+end

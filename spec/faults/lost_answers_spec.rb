@@ -1,0 +1,32 @@
+# frozen_string_literal: true
+
+require_relative "faults_helper"
+
+# The worst moment for a connection to die: PostgreSQL has committed, and the caller does not know.
+RSpec.describe "a connection that dies between the commit and its acknowledgement", :faults do
+  def start_behind_proxy(lease)
+    proxy = start_proxy
+    crew(url: url_through(proxy), known: %i[trouble recovered refused], KEYLESS: "1", STEPWELL__WORKER__LEASE: lease)
+    crew.muster(orchestrator: 1, worker: 1)
+    proxy
+  end
+
+  # Nothing is executed again: a claim that never arrived has not been executed, it only has to expire, and a report
+  # counts when it is committed, whoever knows. One claim is at most five steps, a worker's threads.
+  { "submit_tasks" => 0, "initialize_tasks" => 0, "claim_steps" => 5, "report_results" => 0, "apply_results" => 0 }
+    .each do |function, held|
+    it "of #{function} loses nothing and applies nothing twice" do
+      proxy = start_behind_proxy(held.zero? ? "3s" : "1s")
+      client = start_load
+      Specs::Faults.sized(short: 5, full: 40).times do
+        proxy.lose_answer(function)
+        report.fault
+        progress # each is met in full swing again
+      end
+      expect(end_load(client)).to eq(0)
+      submit_again([1, 4], [6, 4]) # 5 has no key
+      conclude(again: 0, leases: held * report.times.size, trouble: report.times.size)
+      proxy.process.wait
+    end
+  end
+end

@@ -1,0 +1,39 @@
+# frozen_string_literal: true
+
+module Specs
+  module Faults
+    # What a process has logged: only warnings that the example expects, and not too many.
+    class Log
+      KNOWN = {
+        trouble: /\A\S+ +WARN trouble, trying again until it is over component=/,
+        recovered: /\A\S+ +WARN a worker stopped sending heartbeats, its steps were recovered /,
+        refused: /\A\S+ +WARN the lease on the step was lost, its result does not count /,
+        unreturned: /\A\S+ +WARN steps could not be given back/,
+        unhandled: /\A\S+ +WARN this worker has no handler for the step, it goes back for another /,
+        buried: /\A\S+ +WARN a message that cannot be handled goes to the dead letters /
+      }.freeze
+
+      # Most warnings of trouble of one process for one outage: each of its loops (requests, results, upkeep or claims,
+      # reports, heartbeats; and waits) warns once, and each connection that stood in the pool (ten, database.pool_size)
+      # can fail one call more when the server is back.
+      TROUBLE_PER_OUTAGE = 4 + 10
+
+      # @param text [String]
+      # @param known [Array<Symbol>] of KNOWN
+      def initialize(text, known)
+        @lines = text.lines(chomp: true)
+        @known = KNOWN.slice(*known)
+      end
+
+      # @return [Array<String>] lines that are none of the expected warnings
+      def unknown
+        @lines.reject { |line| @known.each_value.any? { |pattern| pattern.match?(line) } }
+      end
+
+      # @return [Integer]
+      def count(kind)
+        @lines.grep(KNOWN.fetch(kind)).size
+      end
+    end
+  end
+end
