@@ -34,7 +34,7 @@ RSpec.describe "the RBS signatures" do
   end
 
   it "declare the public methods of the classes that users call" do
-    api_private = { "Task" => %w[connection adopt inspect], "Worker" => %w[connection heartbeat inspect],
+    api_private = { "Task" => %w[connection adopt inspect], "Worker" => %w[connection inspect],
                     "Orchestrator" => %w[connection inspect], "StepExecution" => [], "ApiHandler" => [] }
     api_private.each do |name, hidden|
       methods = Stepwell.const_get(name).public_instance_methods(false).map(&:to_s) - hidden

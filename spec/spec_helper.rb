@@ -25,5 +25,6 @@ RSpec.configure do |config|
   config.include Specs::Databases
   config.include Specs::Processes
   config.include Specs::Folders
+  config.include Specs::Settings
   config.include Specs::Steps
 end

@@ -3,14 +3,6 @@
 require "spec_helper"
 
 RSpec.describe "Stepwell.configure" do
-  def with_variables(variables)
-    before = ENV.to_h.slice(*variables.keys)
-    ENV.update(variables)
-    yield
-  ensure
-    variables.each_key { |name| ENV[name] = before[name] }
-  end
-
   it "says which database submits and workers use" do
     define_single { |_| 1 }
     Stepwell::Orchestrator.embedded(database_url: database_url) do |orchestrator|
@@ -67,8 +59,7 @@ RSpec.describe "Stepwell.configure" do
   end
 
   it "logs where Stepwell.logger says, each line marked with its step" do
-    lines = StringIO.new
-    Stepwell.logger = Logger.new(lines)
+    lines = logged
     define_single do |step|
       step.logger.info("weighing")
       step.logger.debug { "by block" }

@@ -7,14 +7,6 @@ RSpec.describe "waiting" do
   poll_never = { "STEPWELL__ORCHESTRATOR__POLLING_INTERVAL" => "60s", "STEPWELL__ORCHESTRATOR__CYCLE" => "60s",
                  "STEPWELL__WORKER__POLLING_INTERVAL" => "60s" }
 
-  define_method(:without_polling) do |&start|
-    before = ENV.to_h.slice(*poll_never.keys)
-    ENV.update(poll_never)
-    start.call
-  ensure
-    ENV.update(before)
-  end
-
   it "is driven by wake-ups within a process, hop by hop" do
     one = handler { |step| step.results.values.sum + 1 }
     Stepwell.workflow("spec/chain") do
@@ -22,7 +14,7 @@ RSpec.describe "waiting" do
       step :b, one, depends_on: :a
       step :c, one, depends_on: :b
     end
-    without_polling { start_stepwell }
+    with_variables(poll_never) { start_stepwell }
     tasks = Array.new(10) { Stepwell.submit("spec/chain").wait(timeout: 30) }
 
     expect(tasks.map { |task| task.result(:c) }).to all(eq(3))

@@ -57,67 +57,6 @@ RSpec.describe Stepwell::Worker do
     expect(worker).to be_running
   end
 
-  it "gives back what it has not started when it stops, the attempt not counted" do
-    define_single { |step| step.context["n"] }
-    gate = Queue.new
-    define_single("held") { |_| gate.pop }
-    start_orchestrator
-    worker = start_worker(concurrency: 1)
-    quick = Stepwell.submit_all(Array.new(200) { |n| { workflow: "spec/single", context: { n: n } } })
-    worker.stop
-    start_worker
-    Stepwell.wait_all(quick, timeout: 20)
-
-    expect(quick.map { |task| task.result(:only) }).to eq((0..199).to_a)
-    expect(psql("select distinct attempt from stepwell.steps")).to eq("1")
-    expect(Specs::Steps.executed.size).to eq(200)
-  end
-
-  it "waits for what runs when it stops" do
-    define_gated
-    start_orchestrator
-    worker = start_worker
-    task = Stepwell.submit("spec/single")
-    eventually { in_progress(task) }
-    stopping = Thread.new { worker.stop(timeout: 20) }
-    eventually { stopping.stop? }
-    @gate << "done"
-
-    expect(stopping.value).to be(true)
-    expect(worker).not_to be_running
-    expect(task.wait(timeout: 20).result(:only)).to eq("done")
-  end
-
-  it "gives back what still runs at the end of its time, the attempt not counted, and kills it" do
-    define_gated
-    start_orchestrator
-    worker = start_worker
-    task = Stepwell.submit("spec/single")
-    eventually { in_progress(task) }
-    expect { expect(worker.stop(timeout: 0.1)).to be(false) }
-      .to output(/WARN steps were still running at the end of the grace period; given back/).to_stderr_from_any_process
-    eventually { @gate.num_waiting.zero? } # its thread is gone
-    heir = start_worker
-    eventually { @gate.num_waiting == 1 }
-    @gate << "by another"
-
-    expect(task.wait(timeout: 20).result(:only)).to eq("by another")
-    expect(task.steps.first).to have_attributes(attempt: 1, worker: heir.id)
-  end
-
-  it "can be stopped twice, and started again" do
-    define_single { |_| 1 }
-    start_orchestrator
-    worker = start_worker
-    expect { worker.start }.to raise_error(Stepwell::Error, "the worker runs already")
-    first = worker.id
-    expect([worker.stop, worker.stop, worker.running?, worker.id]).to eq([true, true, false, nil])
-    worker.start
-
-    expect(worker.id).to match(/\A.+:#{Process.pid}:\h{6}\z/).and(satisfy { |id| id != first })
-    expect(Stepwell.submit("spec/single").wait(timeout: 20).steps.first.worker).to eq(worker.id)
-  end
-
   it "shows itself without the credentials of its database" do
     worker = described_class.new(namespaces: %w[a b], concurrency: 2, database_url: "postgres://app:s3cret@db/shop")
     expect(worker.inspect).to eq("#<Stepwell::Worker stopped a,b concurrency=2>")

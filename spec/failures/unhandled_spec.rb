@@ -62,4 +62,36 @@ RSpec.describe "a step whose handler a worker lacks" do
     expect(task.error).to eq("only: no worker has the handler Kernel of step only")
     expect(older.errors).to include("this worker has no handler")
   end
+
+  describe "and that the database does not take back" do
+    # A worker that has claimed the step and cannot give it back, and the step's task.
+    def start_stuck
+      define_single("other") { |_| "runs" }
+      define_elsewhere
+      define_single("other") { |_| "runs" }
+      psql("alter function stepwell.release_unhandled rename to away")
+      log = logged
+      worker = start_worker(concurrency: 1)
+      task = Stepwell.submit("spec/single")
+      eventually { log.string.match?(/WARN -- : step only of task #{task.id} could not be given back: .*release_unh/) }
+      psql("alter function stepwell.away rename to release_unhandled")
+      [worker, task]
+    end
+
+    it "costs the worker no thread" do
+      expect do
+        worker, = start_stuck
+        expect(Stepwell.submit("spec/other").wait(timeout: 20).result(:only)).to eq("runs")
+        expect(worker.stop).to be(true)
+      end.to output(/\A.*WARN this worker has no handler for the step.*\n\z/).to_stderr_from_any_process
+    end
+
+    it "is free again when its lease is over" do
+      expect do
+        _, task = with_variables("STEPWELL__WORKER__LEASE" => "1s") { start_stuck }
+        define_single(&:attempt)
+        expect(task.wait(timeout: 10).result(:only)).to eq(2)
+      end.to output(/no handler.*\n.*stopped sending heartbeats/).to_stderr_from_any_process
+    end
+  end
 end

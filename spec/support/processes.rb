@@ -4,6 +4,13 @@ require "tempfile"
 require "timeout"
 
 module Specs
+  # For scripts: one call into C that keeps Ruby's lock, as a long sort or a slow extension does.
+  HOLD_THE_LOCK = <<~RUBY
+    require "fiddle"
+    USLEEP = Fiddle::Function.new(Fiddle.dlopen(nil)["usleep"], [Fiddle::TYPE_INT], Fiddle::TYPE_INT, need_gvl: true)
+    def hold_the_lock(seconds) = USLEEP.call((seconds * 1_000_000).to_i)
+  RUBY
+
   # A Ruby process of its own, with the library loaded, that an example talks to through pipes.
   class RubyProcess
     PRELUDE = <<~RUBY

@@ -129,7 +129,7 @@ impl Client {
         let mut submitted = Vec::with_capacity(messages.len());
         for batch in batches(&messages) {
             let answer = self.persist(|| self.database.store().submit_tasks(batch)).await;
-            submitted.extend(answer.map_err(|error| refused(error, "the request", "context"))?);
+            submitted.extend(answer.map_err(|error| error.if_refused("the request", "context"))?);
             self.database.signals().publish(Topic::Requests);
         }
         Ok(submitted)
@@ -259,7 +259,7 @@ impl Client {
     ) -> Result<String> {
         let store = self.database.store();
         let resolved = self.persist(|| store.resolve_step(task_id, step, result, reason, actor)).await;
-        let (namespaces, state) = resolved.map_err(|error| refused(error, "the result", "result"))?;
+        let (namespaces, state) = resolved.map_err(|error| error.if_refused("the result", "result"))?;
         self.database.signals().publish_steps(&namespaces);
         if state != "in_progress" {
             self.database.signals().publish_finished(&[task_id]);
@@ -272,7 +272,7 @@ impl Client {
         self.persist(|| self.database.store().find_events(task_id)).await
     }
 
-    /// Pauses a namespace: none of its steps starts until it is resumed; what runs goes on. Returns whether it was not
+    /// Pauses a namespace: none of its steps is claimed until it is resumed; what workers hold goes on. Returns whether it was not
     /// paused already.
     ///
     /// # Errors
@@ -425,16 +425,6 @@ fn batches(messages: &[String]) -> Vec<&[String]> {
         batches.push(&messages[start..]);
     }
     batches
-}
-
-/// What PostgreSQL refuses of JSON that passed our own checks, such as a number beyond its range.
-fn refused(error: Error, what: &str, field: &str) -> Error {
-    match &error {
-        Error::Database { source: sqlx::Error::Database(db), .. } if error.is_bad_data() => {
-            Error::validation(what, vec![Problem::new(field, format!("cannot be stored as jsonb: {}", db.message()))])
-        }
-        _ => error,
-    }
 }
 
 #[cfg(test)]

@@ -173,6 +173,18 @@ impl Error {
         Self::Validation { what: what.into(), problems }
     }
 
+    /// Of JSON that passed our own checks and that PostgreSQL refuses all the same, such as a number beyond its range:
+    /// what is wrong with which input. Any other error stays as it is.
+    pub(crate) fn if_refused(self, what: &str, field: &str) -> Self {
+        match &self {
+            Self::Database { source: sqlx::Error::Database(db), .. } if self.is_bad_data() => Self::validation(
+                what,
+                vec![Problem::new(field, format!("cannot be stored as jsonb: {}", db.message()))],
+            ),
+            _ => self,
+        }
+    }
+
     /// Whether trying again can help: the connection broke, the server restarts, or transactions collided.
     pub fn is_transient(&self) -> bool {
         match self {

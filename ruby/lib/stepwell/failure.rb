@@ -32,7 +32,7 @@ module Stepwell
 
     # @return [String] JSON text: the thread was killed
     def killed
-      JSON.generate({ kind: "retryable", class: "ThreadError", message: "the handler's thread was killed" })
+      generate(ThreadError.new("the handler's thread was killed"), {})
     end
 
     def kind(error)
@@ -47,10 +47,11 @@ module Stepwell
       error.is_a?(AttemptTimeout) ? "Timeout::Error" : text(error.class.name || error.class.to_s)
     end
 
-    # The classes that it descends from, as a step's permanent_errors and retryable_errors may name them.
+    # What it is beside its class, the nearest first: the classes that it descends from and the modules that are in
+    # them, or in itself, as a step's permanent_errors and retryable_errors may name them.
     def ancestors(error)
-      above = error.is_a?(AttemptTimeout) ? Timeout::Error : error.class.superclass
-      above.ancestors.take_while { |it| it != Exception }.first(20).filter_map(&:name)
+      lineage = error.is_a?(AttemptTimeout) ? Timeout::Error.ancestors : error.singleton_class.ancestors - [error.class]
+      lineage.take(lineage.index(Exception) + 1).filter_map(&:name).first(20)
     end
 
     # Code, context and delay, where the exception carries them.
@@ -70,7 +71,7 @@ module Stepwell
     def delay(asked)
       case asked
       when nil then nil
-      when Time then asked.httpdate
+      when Time then Time.at(asked.to_r.ceil).httpdate # to the second, and not before the moment
       when String then text(asked)
       else Float(asked, exception: false)&.then { |seconds| seconds if seconds.finite? }
       end

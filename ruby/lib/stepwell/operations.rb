@@ -4,7 +4,8 @@ module Stepwell
   # What operating needs: pausing namespaces, dead letters. All of it is kept with who did it and why, in
   # stepwell.task_events.
   class << self
-    # Pauses a namespace: none of its steps starts until it is resumed. What is being executed goes on.
+    # Pauses a namespace: none of its steps is claimed until it is resumed. What workers hold goes on: what is being
+    # executed, and at most 50 ms of work ahead.
     # @param namespace [String, Symbol]
     # @param reason [String, nil]
     # @param actor [String, nil] who; by default the database user

@@ -42,7 +42,7 @@ module Stepwell
       @native = Native::Worker.start(@connection.database, @namespaces, @concurrency)
       @pid = Process.pid
       Stepwell.running.add(self)
-      @threads = ThreadPool.new(self, @native, @concurrency)
+      @threads = ThreadPool.new(@native, @concurrency)
       self
     end
 
@@ -87,13 +87,14 @@ module Stepwell
     # @param timeout [Numeric] seconds
     # @return [Boolean] whether everything that ran has finished
     def stop(timeout: 20)
-      return true unless running?
+      native = @native # another thread may stop it at the same time
+      return true unless native && running?
 
       deadline = now + timeout
       @threads.stopping
-      quiet
+      native.quiet
       finished = @threads.join(deadline)
-      unfinished = @native.stop([deadline - now, 0].max)
+      unfinished = native.stop([deadline - now, 0].max)
       @threads.kill
       @native = nil
       Stepwell.running.delete(self)
@@ -103,11 +104,6 @@ module Stepwell
     # @return [String]
     def inspect
       "#<Stepwell::Worker #{id || "stopped"} #{namespaces.join(",")} concurrency=#{concurrency}>"
-    end
-
-    # @api private
-    def heartbeat(step, progress)
-      @native.heartbeat(step, progress)
     end
 
     private

@@ -22,7 +22,7 @@ module Stepwell
     #   by a random share of up to jitter: (0..1); nil means base 1, cap 300, jitter 0.2
     # @param timeout [Numeric, nil] seconds that one attempt may take
     # @param permanent_errors [Array<Module, String>, Module, String] errors after which no attempt is made, whatever
-    #   the handler thinks: classes (and what descends from them) or codes
+    #   the handler thinks: classes and modules (and what descends from them) or codes
     # @param retryable_errors [Array<Module, String>, Module, String] errors after which another attempt is made, also
     #   when the handler says that they are permanent. A code decides before a class, a class before one above it.
     # @param config [Hash, nil] any JSON, handed to the handler

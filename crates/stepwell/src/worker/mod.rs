@@ -138,9 +138,11 @@ impl Worker {
     /// Stores how far a taken step is, JSON text. Returns why the attempt is no longer wanted; none while it is.
     ///
     /// # Errors
-    /// [`Error::Database`].
+    /// [`Error::Validation`] for a progress that cannot be stored; [`Error::Database`].
     pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<Option<AttemptEnd>> {
-        self.shared.database.store().report_progress(&self.shared.worker_id, step, progress).await
+        let store = self.shared.database.store();
+        let end = store.report_progress(&self.shared.worker_id, step, progress).await;
+        end.map_err(|error| error.if_refused("the progress", ""))
     }
 
     /// Gives back a taken step whose handler this process lacks; another worker may have it.
@@ -169,9 +171,9 @@ impl Worker {
                 settings.unhandled_delay,
                 settings.unhandled_give_up,
             )
-            .await?;
-        shared.reports.forget(step.claim_id);
-        shared.database.signals().publish_finished(&finished);
+            .await;
+        shared.reports.forget(step.claim_id); // if it was not taken back, its claim must expire
+        shared.database.signals().publish_finished(&finished?);
         Ok(())
     }
 

@@ -8,11 +8,9 @@ module Stepwell
     # not end when its time is over is killed and replaced.
     # @api private
     class ThreadPool
-      # @param worker [Worker]
       # @param native [Native::Worker]
       # @param size [Integer] threads
-      def initialize(worker, native, size)
-        @worker = worker
+      def initialize(native, size)
         @native = native
         @size = size
         @mutex = Mutex.new
@@ -58,7 +56,7 @@ module Stepwell
       # One thread. It ends when nothing more will come, or when its place was given to another.
       def run
         while (step = @native.take)
-          Thread.current[:stepwell_step] = step
+          Thread.current.thread_variable_set(:stepwell_step, step) # seen also while the handler is in a Fiber
           return ended = true unless execute(step)
 
           step = nil
@@ -73,11 +71,11 @@ module Stepwell
       def execute(step)
         handler = Stepwell.registry.handler(step.handler)
         unless handler
-          @native.release_unhandled(step)
+          release_unhandled(step)
           return true
         end
 
-        execution = StepExecution.new(step, @worker)
+        execution = StepExecution.new(step, @native)
         begin
           result = call(handler.new, execution, step.timeout_ms)
           @native.complete(step, JsonValue.generate(result))
@@ -86,6 +84,12 @@ module Stepwell
         rescue Exception => e # rubocop:disable Lint/RescueException -- whatever a handler raises is its attempt's outcome
           @native.fail(step, Failure.generate(e, execution.metadata))
         end
+      end
+
+      def release_unhandled(step)
+        @native.release_unhandled(step)
+      rescue Error => e
+        Stepwell.logger.warn("step #{step.name} of task #{step.task_id} could not be given back: #{e.message}")
       end
 
       def call(handler, execution, timeout_ms)
@@ -103,15 +107,15 @@ module Stepwell
           thread = @mutex.synchronize { @threads.find { |it| executes?(it, step) } }
           if thread
             log(step, thread)
-            thread.kill
-            @mutex.synchronize { @hung << thread }
+            @mutex.synchronize { @hung << thread } # before its end, which looks there
+            thread.kill.join(0.2)
           end
           replace
         end
       end
 
       def executes?(thread, step)
-        current = thread[:stepwell_step]
+        current = thread.thread_variable_get(:stepwell_step)
         current && current.task_id == step.task_id && current.name == step.name && current.attempt == step.attempt
       end
 
