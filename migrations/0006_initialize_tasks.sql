@@ -54,7 +54,7 @@ begin
      where r.dead is null
      order by r.task_id -- a submit that was repeated can be in another's batch too: both insert in one order
     on conflict (task_id) do nothing -- a submit that was retried after its commit
-    returning tasks.task_id, tasks.workflow_id, tasks.state, tasks.deadline
+    returning tasks.task_id, tasks.workflow_id, tasks.state, tasks.deadline, tasks.created_at
   ), timed as (
     insert into stepwell.task_deadlines (due_at, task_id)
     select i.deadline, i.task_id from inserted i where i.deadline is not null and i.state <> 'error'
@@ -74,12 +74,14 @@ begin
      where i.state <> 'error'
      order by i.task_id, s.position
   ), roots as ( -- from the definitions, not from what was inserted: rows by key, whatever the planner expects
-    select array_agg(w.namespace) as namespaces, array_agg(i.task_id) as task_ids,
-           array_agg(s.position) as positions, array_agg(1::smallint) as attempts
-      from inserted i
-      join stepwell.workflow_steps s using (workflow_id)
-      join stepwell.workflows w using (workflow_id)
-     where i.state = 'in_progress' and s.depends_on is null
+    select array_agg(r.namespace) as namespaces, array_agg(r.task_id) as task_ids,
+           array_agg(r.position) as positions, array_agg(1::smallint) as attempts
+      from (select w.namespace, i.task_id, s.position
+              from inserted i
+              join stepwell.workflow_steps s using (workflow_id)
+              join stepwell.workflows w using (workflow_id)
+             where i.state = 'in_progress' and s.depends_on is null
+             order by i.created_at, i.task_id, s.position) r -- the oldest first, as they came
   )
   select roots.*,
          (select count(*) from inserted i where i.state = 'in_progress') as initialized,

@@ -21,7 +21,7 @@ RSpec.describe "kill -9", :faults do
     .each do |title, roles|
     it "of #{title}, every few seconds and replaced each time, loses nothing and applies nothing twice" do
       crew(known: %i[recovered], HANDLER_MS: "10-30", STEPWELL__WORKER__LEASE: roles.include?(:worker) ? "1s" : "3s")
-      seconds, every = Specs::Faults.sized(short: [4, 0.4..1.0], full: [60, 1.0..4.0])
+      seconds, every = Specs::Faults.sized(short: [3, 0.3..0.7], full: [60, 1.0..4.0])
       kills = kill_for(seconds, every, roles)
       conclude(again: kills.fetch(:worker, 0) * Specs::Faults::HELD_BY_WORKER)
     end

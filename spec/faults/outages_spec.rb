@@ -54,8 +54,8 @@ RSpec.describe "an outage", :faults do
     raise "#{e.message}: #{before} became #{after}"
   end
 
-  def finish(server, outages)
-    conclude(url: server.url, again: outages * 2 * Specs::Faults::HELD_BY_WORKER,
+  def finish(server, outages, again: outages * 2 * Specs::Faults::HELD_BY_WORKER)
+    conclude(url: server.url, again: again, leases: outages * 2 * Specs::Faults::HELD_BY_WORKER,
              trouble: outages * Specs::Faults::Log::TROUBLE_PER_OUTAGE)
     @proxy.process.wait
   end
@@ -83,10 +83,10 @@ RSpec.describe "an outage", :faults do
   end
 
   # Steps that are being executed when the server is lost are reported to one that takes no writes yet. Their leases
-  # last longer than that, so their results are due.
+  # last longer than that, so their results count, and nothing is executed again.
   it "by the loss of the server, with its standby read-only before it is promoted, ends for everybody" do
     standby
-    last = expect_return(1, **settings, STEPWELL__WORKER__LEASE: "10s", HANDLER_MS: "100-900", WINDOW: "4") do
+    last = expect_return(1, **settings, STEPWELL__WORKER__LEASE: "20s", HANDLER_MS: "100-500", WINDOW: "4") do
       server.stop("immediate")
       report.fault
       @proxy.switch("127.0.0.1:#{standby.port}")
@@ -94,15 +94,16 @@ RSpec.describe "an outage", :faults do
       standby.promote
       standby
     end
-    finish(last, 1)
+    finish(last, 1, again: 0)
   end
 
   # Nothing is answered and nothing refused: only a time limit on our side tells.
   it "in which the network says nothing ends for everybody" do
-    last = expect_return(outages, **settings, STEPWELL__DATABASE__CALL_TIMEOUT: "2s") do
+    limit, silence = Specs::Faults.sized(short: ["1s", 1.5], full: ["2s", 5])
+    last = expect_return(outages, **settings, STEPWELL__DATABASE__CALL_TIMEOUT: limit) do
       @proxy.blackhole
       report.fault
-      IO.select(nil, nil, nil, 3)
+      IO.select(nil, nil, nil, silence)
       @proxy.heal
       server
     end

@@ -214,7 +214,7 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 2826898a
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body da3849a8
 initialize_tasks(p_batch integer)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea1baf73
 is_result(p_message jsonb)

@@ -13,7 +13,8 @@ module Specs
       # @return [Integer] how often a call of the client failed for good and was repeated, once all tasks have ended
       def end_load(client)
         client.puts("stop")
-        client.gets(60)[/\Afed \d+ (\d+)\z/, 1].to_i
+        said = client.gets(60)
+        Integer(said.to_s[/\Afed \d+ (\d+)\z/, 1] || raise("the client said #{said.inspect}: #{client.log}"))
       end
 
       # Submits numbers that have been submitted before, from another process: their keys stand for the same tasks,

@@ -7,16 +7,14 @@ module Specs
       KNOWN = {
         trouble: /\A\S+ +WARN trouble, trying again until it is over component=/,
         recovered: /\A\S+ +WARN a worker stopped sending heartbeats, its steps were recovered /,
-        refused: /\A\S+ +WARN the lease on the step was lost, its result does not count /,
+        refused: /\A\S+ +WARN the lease on (the step was lost, its result|steps that had not been started was lost)/,
         unreturned: /\A\S+ +WARN steps could not be given back/,
         unhandled: /\A\S+ +WARN this worker has no handler for the step, it goes back for another /,
         buried: /\A\S+ +WARN a message that cannot be handled goes to the dead letters /
       }.freeze
 
-      # Most warnings of trouble of one process for one outage: each of its loops (requests, results, upkeep or claims,
-      # reports, heartbeats; and waits) warns once, and each connection that stood in the pool (ten, database.pool_size)
-      # can fail one call more when the server is back.
-      TROUBLE_PER_OUTAGE = 4 + 10
+      # Warnings of trouble of one process for one outage: one, for all its loops and calls.
+      TROUBLE_PER_OUTAGE = 1
 
       # @param text [String]
       # @param known [Array<Symbol>] of KNOWN

@@ -10,8 +10,9 @@ mod outcome;
 mod reporter;
 mod slots;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +21,7 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::database::Database;
 use crate::error::{Error, Result};
+use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
 use crate::workflow::check_name;
 
@@ -29,6 +31,9 @@ pub use slots::Taken;
 
 use reporter::Reports;
 use slots::Slots;
+
+/// How often a handler that is missing is told of.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// A worker of one process. [`stop`](Self::stop) it before dropping it.
 #[derive(Debug)]
@@ -47,6 +52,8 @@ struct Shared {
     settings: config::Worker,
     slots: Slots,
     reports: Reports,
+    /// Missing handlers, and when that was told.
+    unhandled: Mutex<HashMap<String, Instant>>,
     /// Set when no more steps are to be claimed.
     quiet: CancellationToken,
     /// Told when the fetcher has ended and what it had claimed is given back.
@@ -55,6 +62,19 @@ struct Shared {
     closing: CancellationToken,
     /// Set when nothing is to be waited for any more.
     abort: CancellationToken,
+}
+
+impl Shared {
+    /// Whether nobody has been told for a minute that this handler is missing.
+    fn is_news(&self, handler: &str) -> bool {
+        let mut told = lock(&self.unhandled);
+        told.retain(|_, at| at.elapsed() < REMINDER);
+        let news = !told.contains_key(handler);
+        if news {
+            told.insert(handler.to_owned(), Instant::now());
+        }
+        news
+    }
 }
 
 impl Worker {
@@ -74,6 +94,7 @@ impl Worker {
             worker_id: worker_id(),
             slots: Slots::new(&settings),
             reports: Reports::default(),
+            unhandled: Mutex::default(),
             quiet: CancellationToken::new(),
             drained: Notify::new(),
             closing: CancellationToken::new(),
@@ -155,13 +176,15 @@ impl Worker {
             return Ok(());
         }
         let settings = &shared.settings;
-        tracing::warn!(
-            handler = step.handler,
-            step = step.name,
-            workflow = step.workflow,
-            version = step.version,
-            "this worker has no handler for the step, it goes back for another"
-        );
+        if shared.is_news(&step.handler) {
+            tracing::warn!(
+                handler = step.handler,
+                step = step.name,
+                workflow = step.workflow,
+                version = step.version,
+                "this worker has no handler for the step, it goes back for another"
+            );
+        }
         let finished = shared
             .database
             .store()
