@@ -29,7 +29,6 @@ language plpgsql as $$
 declare
   v_dead       integer;
   v_roots      record;
-  v_counts     record;
   v_namespaces text[];
 begin
   insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)

@@ -32,7 +32,7 @@ set datestyle = 'ISO, DMY' as $$
 declare
   v_text text := btrim(case jsonb_typeof(p_value) when 'array' then p_value ->> 0 else p_value #>> '{}' end);
 begin
-  if v_text ~ '^[0-9]{1,12}(\.[0-9]+)?$' then
+  if v_text ~ '^[0-9]+(\.[0-9]+)?$' then
     return v_text::numeric;
   elsif v_text ~* '^(mon|tue|wed|thu|fri|sat|sun)[a-z]*,? .*[0-9]{2}:[0-9]{2}:[0-9]{2}' and length(v_text) <= 40 then
     v_text := regexp_replace(regexp_replace(v_text, '^[a-z]+,? *', '', 'i'), ' *GMT$', '') || ' GMT';

@@ -23,7 +23,7 @@ end
 $$;
 
 -- Gives failed steps of a task fresh attempts: those of these names, or all. The attempt number goes on counting,
--- because it is the fence. A task with a timeout gets the whole of it again.
+-- because it is the fence. A task that was overdue gets the whole of its timeout again.
 -- Called by: clients. Locks: the task. Tasks: error -> in_progress. Steps: error -> enqueued.
 -- Returns the namespaces that got messages. Raises SW004 for an unknown task, SW005 when there is nothing to retry, or
 -- one of the named steps has not failed.
@@ -87,8 +87,8 @@ $$;
 -- Gives a step a result by hand, so that its dependents go on; what a handler still reports is dropped by the fence.
 -- Called by: clients. Locks: the task. Steps: enqueued | waiting_for_retry | error -> resolved; dependents pending ->
 -- enqueued. Tasks: error | in_progress -> in_progress, resolved (when that was the last open step) or error (when
--- others failed). Returns the namespaces that got messages and the task's state. Raises SW004 for an unknown task or
--- step, SW005 when the task has ended otherwise, or the step has, or still waits for its dependencies.
+-- others failed). Returns the namespaces that got messages and the task's state. Raises SW004 for an unknown task,
+-- SW005 when it has ended otherwise or has no such step, or the step has ended, or still waits for its dependencies.
 create function stepwell.resolve_step(
   p_task_id uuid, p_step text, p_result jsonb, p_reason text default null, p_actor text default null,
   out namespaces text[], out state stepwell.task_state)

@@ -4,9 +4,11 @@ mod support;
 
 use std::time::Duration;
 
-use anyhow::Result;
-use stepwell::store::Store;
-use stepwell::Error;
+use anyhow::{Context, Result};
+use stepwell::store::{AttemptEnd, Store};
+use stepwell::worker::Outcome;
+use stepwell::{Client, Error, Worker};
+use support::runtime::{config, link};
 use support::{chain, eventually, Session, TestDatabase};
 use uuid::Uuid;
 
@@ -68,6 +70,37 @@ async fn a_server_that_became_a_standby_is_left() -> Result<()> {
     assert_eq!((error.sqlstate().as_deref(), error.is_transient()), (Some("25006"), true));
     assert!(store.pause_namespace("test", None, None).await?, "on a new connection");
     store.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_wait_and_a_heartbeat_bear_a_database_that_does_not_answer() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let mut config = config()?;
+    config.database.call_timeout = Duration::from_millis(200);
+    let database = link(&db, &config).await?;
+    let task = session.start(&chain(1)).await?;
+    let worker = Worker::start(database.clone(), vec!["test".to_owned()], 1).await?;
+    let step = worker.take().await.context("a step")?;
+    assert_eq!(worker.heartbeat(&step, "1").await?, None);
+
+    session.run("begin; lock table stepwell.tasks, stepwell.steps").await?;
+    assert_eq!(worker.heartbeat(&step, "2").await?, None, "no reason for the handler to fail");
+    let wait = Client::new(database.clone()).wait(&[task], Some(Duration::from_millis(500)), |_| {}).await;
+    assert!(
+        matches!(&wait, Err(error) if error.is_transient() || matches!(error, Error::WaitTimeout { .. })),
+        "{wait:?}"
+    );
+    session.run("rollback").await?;
+
+    session.cancel(task).await?;
+    assert_eq!(worker.heartbeat(&step, "3").await?, Some(AttemptEnd::Cancelled));
+    worker.report(&step, &Outcome::Complete("1".into()), Duration::ZERO);
+    assert_eq!(worker.stop(Duration::from_secs(10)).await, 0);
+    database.close().await;
+    session.apply(10).await?;
     drop(session);
     db.finish().await
 }

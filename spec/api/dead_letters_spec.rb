@@ -40,6 +40,10 @@ RSpec.describe "dead letters" do
     expect(Stepwell.dead_letters(queue: "step_results")).to eq([all[1]])
     expect(Stepwell.dead_letters(queue: "nowhere")).to eq([])
     expect(Stepwell.dead_letters(limit: 2)).to eq(all.first(2))
+    [-1, 0, 10_001, "2", nil].each do |limit|
+      expect { Stepwell.dead_letters(limit: limit) }
+        .to raise_error(Stepwell::ValidationError, /\Alimit: #{Regexp.escape(limit.inspect)} must be an Integer/)
+    end
     expect(Stepwell.dead_letters(limit: 2, before: all[1].id)).to eq(all[2, 2])
     expect(Stepwell.dead_letters(queue: "task_requests", before: all[2].id)).to eq(all[3, 2])
   end

@@ -42,6 +42,8 @@ RSpec.describe "operations" do
       %i[pause resume].each do |call|
         expect { Stepwell.public_send(call, "nowhere") }
           .to raise_error(Stepwell::ValidationError, /\Athere is no namespace nowhere; a namespace exists from/)
+        expect { Stepwell.public_send(call, "a\u0000b") }
+          .to raise_error(Stepwell::ValidationError, /"a\\0b" must start with a-z/)
       end
     end
   end

@@ -72,6 +72,35 @@ RSpec.describe "a handler that does not end when its time is over" do
     expect(task.steps.first.attempts.map { |it| it["kind"] }).to eq(["timeout"])
   end
 
+  it "is a timeout for the step's policy too" do
+    logged
+    define_deaf(permanent_errors: StandardError, max_attempts: 5)
+    start_strict(concurrency: 1)
+    task = nil
+    expect_hangs(1) { task = Stepwell.submit("spec/deaf").wait(timeout: 30) }
+    gate << "too late"
+    eventually { threads.size == 1 }
+
+    expect(task.steps.first).to have_attributes(state: :error, attempt: 1)
+    expect(task.steps.first.error).to include("kind" => "permanent", "class" => "Timeout::Error")
+  end
+
+  it "is killed also after the worker was told to be quiet" do
+    log = logged
+    gate = self.gate
+    define_single(timeout: 0.1, max_attempts: 1) { |_| stubborn.call(gate) }
+    worker = with_variables("STEPWELL__WORKER__TIMEOUT_GRACE" => "1s") { start_stepwell(concurrency: 1) }
+    expect_hangs(1) do
+      task = Stepwell.submit("spec/single")
+      eventually { gate.num_waiting == 1 }
+      worker.quiet
+      expect(task.wait(timeout: 30).state).to be(:error)
+      eventually { threads.empty? }
+    end
+    expect(log.string).to match(/does not end, its thread is killed/)
+    expect(worker.stop(timeout: 10)).to be(true)
+  end
+
   it "tries again while the first attempt still hangs: the result of the second counts" do
     logged
     gate = self.gate

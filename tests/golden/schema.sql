@@ -200,7 +200,7 @@ claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interva
 create_queue(p_queue text)
   returns void, plpgsql volatile, body 2c36a612
 delay_seconds(p_value jsonb)
-  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body e61ad686
+  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body b4eca5d1
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
   returns text[], plpgsql volatile, body 2def959d
 fail_overdue_tasks(p_batch integer)
@@ -214,7 +214,7 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body da3849a8
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 67da4d4d
 initialize_tasks(p_batch integer)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea1baf73
 is_result(p_message jsonb)

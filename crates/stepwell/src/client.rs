@@ -1,6 +1,6 @@
 //! Clients: submit tasks, wait for them, look at them, repair them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use crate::database::Database;
 use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
 use crate::store::{DeadLetter, EventRow, StepRow, Submitted, TaskRow};
-use crate::workflow::{InputSchema, Priority, Workflow};
+use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
 
 /// How long what is known of a workflow is believed; a newer version may be registered meanwhile.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -25,6 +25,10 @@ const SUBMIT_BATCH: usize = 1_000;
 const SUBMIT_BYTES: usize = 8 << 20;
 /// How long a call is tried again while the database is away.
 const PERSISTENCE: Duration = Duration::from_secs(10);
+
+/// Least time for a look into the database, however short a wait may be.
+const LOOK: Duration = Duration::from_secs(2);
+const NO_ANSWER: &str = "the database does not answer";
 
 /// One task to submit.
 #[derive(Debug, Clone, Default)]
@@ -146,16 +150,11 @@ impl Client {
         let mut waits: Vec<(Uuid, watch::Receiver<bool>)> =
             task_ids.iter().map(|id| (*id, signals.subscribe_task(*id))).collect();
         let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        let patience = timeout.unwrap_or(Duration::MAX); // whoever waits for a task waits for the database too
-        let finished = self.persist_for(patience, || self.database.store().finished_among(task_ids)).await?;
-        signals.settle(&finished);
-        waits.retain(|(_, wait)| !*wait.borrow());
-        let unfinished: Vec<Uuid> = waits.iter().map(|(task_id, _)| *task_id).collect();
-        if !unfinished.is_empty() {
-            let unknown = self.persist_for(patience, || self.database.store().unknown_among(&unfinished)).await?;
-            if let Some(task_id) = unknown.first() {
-                return Err(Error::UnknownTask { task_id: *task_id });
-            }
+        // Whoever waits for a task waits for the database too, as long as that and no longer.
+        let patience = timeout.unwrap_or(Duration::MAX);
+        match tokio::time::timeout(patience.max(LOOK), self.look_for(task_ids, patience)).await {
+            Ok(looked) => looked?,
+            Err(_) => return Err(late(task_ids[0], patience, NO_ANSWER)),
         }
         let mut reported = usize::MAX;
         loop {
@@ -171,15 +170,33 @@ impl Client {
             let _whether_in_time = tokio::time::timeout_at(until, wait.wait_for(|finished| *finished)).await.is_ok();
             if !*wait.borrow() && deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
                 let task_id = *task_id;
-                let reason = match self.database.store().waits_for(task_id).await {
-                    Ok(reason) => {
-                        reason.unwrap_or_else(|| "waits in the queue for an orchestrator; is one running?".to_owned())
-                    }
-                    Err(error) => error.to_string(),
-                };
-                return Err(Error::WaitTimeout { task_id, timeout: timeout.unwrap_or_default(), reason });
+                let reason = tokio::time::timeout(LOOK, self.database.store().waits_for(task_id)).await;
+                return Err(late(
+                    task_id,
+                    timeout.unwrap_or_default(),
+                    &match reason {
+                        Ok(Ok(Some(reason))) => reason,
+                        Ok(Ok(None)) => "waits in the queue for an orchestrator; is one running?".to_owned(),
+                        Ok(Err(error)) => error.to_string(),
+                        Err(_) => NO_ANSWER.to_owned(),
+                    },
+                ));
             }
         }
+    }
+
+    /// Settles those of these tasks that have finished, and makes sure that the others exist.
+    async fn look_for(&self, task_ids: &[Uuid], patience: Duration) -> Result<()> {
+        let store = self.database.store();
+        let finished = self.persist_for(patience, || store.finished_among(task_ids)).await?;
+        self.database.signals().settle(&finished);
+        let finished: HashSet<Uuid> = finished.into_iter().collect();
+        let unfinished: Vec<Uuid> = task_ids.iter().copied().filter(|id| !finished.contains(id)).collect();
+        if unfinished.is_empty() {
+            return Ok(());
+        }
+        let unknown = self.persist_for(patience, || store.unknown_among(&unfinished)).await?;
+        unknown.first().map_or(Ok(()), |task_id| Err(Error::UnknownTask { task_id: *task_id }))
     }
 
     /// A task as it is now.
@@ -272,20 +289,22 @@ impl Client {
         self.persist(|| self.database.store().find_events(task_id)).await
     }
 
-    /// Pauses a namespace: none of its steps is claimed until it is resumed; what workers hold goes on. Returns whether it was not
-    /// paused already.
+    /// Pauses a namespace: none of its steps is claimed until it is resumed; what workers hold goes on. Returns whether
+    /// it was not paused already.
     ///
     /// # Errors
-    /// [`Error::UnknownNamespace`].
+    /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name.
     pub async fn pause(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
+        check_namespaces("the namespace", &[namespace])?;
         self.persist(|| self.database.store().pause_namespace(namespace, reason, actor)).await
     }
 
     /// Lets a paused namespace go on. Returns whether it was paused.
     ///
     /// # Errors
-    /// [`Error::UnknownNamespace`].
+    /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name.
     pub async fn resume(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
+        check_namespaces("the namespace", &[namespace])?;
         let resumed = self.persist(|| self.database.store().resume_namespace(namespace, reason, actor)).await?;
         self.database.signals().publish_steps(&[namespace.to_owned()]);
         Ok(resumed)
@@ -358,6 +377,10 @@ impl Client {
             }
         }
     }
+}
+
+fn late(task_id: Uuid, timeout: Duration, reason: &str) -> Error {
+    Error::WaitTimeout { task_id, timeout, reason: reason.to_owned() }
 }
 
 fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {

@@ -35,7 +35,12 @@ module Stepwell
     # @param limit [Integer] at most so many
     # @param before [Integer, nil] only those with a smaller id, to read on
     # @return [Array<DeadLetter>] the newest first
+    # @raise [ValidationError] when the limit is no number from 1 to 10,000
     def dead_letters(queue: nil, limit: 100, before: nil)
+      unless limit.is_a?(Integer) && limit.between?(1, 10_000)
+        raise ValidationError, "limit: #{limit.inspect} must be an Integer from 1 to 10000"
+      end
+
       JsonValue.parse(connection.client.dead_letters(queue, limit, before)).map { |row| DeadLetter.from_row(row) }
     end
 

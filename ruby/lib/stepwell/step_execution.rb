@@ -8,6 +8,8 @@ module Stepwell
     attr_reader :metadata
 
     # @api private
+    # @param native [Native::Step]
+    # @param worker [Native::Worker]
     def initialize(native, worker)
       @native = native
       @worker = worker
@@ -71,7 +73,7 @@ module Stepwell
     end
 
     # Stores how far a long step is, and makes sure that the result will still be wanted. The lease needs no help: it is
-    # kept for as long as the process lives.
+    # kept for as long as the process lives. While the database is away nothing is stored, and nothing raised.
     # @param progress [Object] any JSON
     # @return [void]
     # @raise [Cancelled] when the task was cancelled: stop working

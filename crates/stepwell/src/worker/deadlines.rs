@@ -10,6 +10,8 @@ use super::Shared;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(200);
+/// What the timeout of a handler in Ruby descends from: policies that name one of these mean this one too.
+const ANCESTORS: [&str; 3] = ["RuntimeError", "StandardError", "Exception"];
 
 pub(super) async fn run(shared: Arc<Shared>) {
     let grace = shared.settings.timeout_grace;
@@ -33,7 +35,8 @@ pub(super) async fn run(shared: Arc<Shared>) {
             let limit = step.timeout_ms.unwrap_or_default() as f64 / 1e3;
             let message =
                 format!("the attempt took longer than {limit} s, and its handler did not end when it was told to");
-            let failure = Failure::new(FailureKind::Timeout, "Timeout::Error", message);
+            let ancestors = ANCESTORS.map(str::to_owned).to_vec();
+            let failure = Failure { ancestors, ..Failure::new(FailureKind::Timeout, "Timeout::Error", message) };
             shared.reports.push(Outcome::Failed(failure).report(step, &shared.worker_id, took));
         });
     }

@@ -45,7 +45,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
     }
     give_back(&shared).await;
-    shared.drained.notify_one();
 }
 
 /// Claims up to `want` steps, starting with another namespace each turn so that none is always last.

@@ -14,7 +14,6 @@ pub(super) async fn run(shared: Arc<Shared>) {
     loop {
         let ended = tokio::select! {
             () = shared.closing.cancelled() => true,
-            () = shared.abort.cancelled() => true,
             () = tokio::time::sleep(pause) => false,
         };
         if ended {

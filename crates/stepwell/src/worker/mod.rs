@@ -20,10 +20,10 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::database::Database;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
-use crate::workflow::check_name;
+use crate::workflow::check_namespaces;
 
 pub use handler::{HandlerResult, Handlers, StepHandler};
 pub use outcome::{Failure, FailureKind, Outcome, RetryAfter};
@@ -84,7 +84,7 @@ impl Worker {
     /// [`Error::Validation`] for what is no namespace; [`Error::SchemaTooOld`] or [`Error::SchemaTooNew`] when the
     /// database is of another version than this program.
     pub async fn start(database: Database, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
-        check_namespaces(&namespaces)?;
+        check_namespaces("the worker", &namespaces)?;
         database.store().check_schema().await?;
         for namespace in &namespaces {
             database.store().create_queue(namespace).await?; // a worker may be there before its first workflow
@@ -104,9 +104,16 @@ impl Worker {
             database,
         });
         let tasks = TaskTracker::new();
-        tasks.spawn(fetcher::run(shared.clone()));
+        let of_fetcher = shared.clone();
+        tasks.spawn(async move {
+            of_fetcher.abort.run_until_cancelled(fetcher::run(of_fetcher.clone())).await;
+            of_fetcher.drained.notify_one();
+        });
         tasks.spawn(reporter::run(shared.clone()));
-        tasks.spawn(heartbeat::run(shared.clone()));
+        let of_heartbeat = shared.clone();
+        tasks.spawn(async move {
+            of_heartbeat.abort.run_until_cancelled(heartbeat::run(of_heartbeat.clone())).await;
+        });
         tasks.spawn(deadlines::run(shared.clone()));
         tasks.close();
         tracing::info!(
@@ -156,14 +163,20 @@ impl Worker {
         self.shared.slots.wait_hung(timeout)
     }
 
-    /// Stores how far a taken step is, JSON text. Returns why the attempt is no longer wanted; none while it is.
+    /// Stores how far a taken step is, JSON text. Returns why the attempt is no longer wanted; none while it is, or while
+    /// the database is away: that is no reason for the handler to fail.
     ///
     /// # Errors
     /// [`Error::Validation`] for a progress that cannot be stored; [`Error::Database`].
     pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<Option<AttemptEnd>> {
         let store = self.shared.database.store();
-        let end = store.report_progress(&self.shared.worker_id, step, progress).await;
-        end.map_err(|error| error.if_refused("the progress", ""))
+        match store.report_progress(&self.shared.worker_id, step, progress).await {
+            Err(error) if error.is_transient() => {
+                tracing::debug!(%error, step = step.name, "the progress of a step was not stored");
+                Ok(None)
+            }
+            end => end.map_err(|error| error.if_refused("the progress", "")),
+        }
     }
 
     /// Gives back a taken step whose handler this process lacks; another worker may have it.
@@ -237,18 +250,6 @@ impl Worker {
         }
         tracing::info!(worker = shared.worker_id, lost_leases = shared.reports.lost_leases(), "worker stopped");
         unfinished.len()
-    }
-}
-
-fn check_namespaces(namespaces: &[String]) -> Result<()> {
-    let mut problems = Vec::new();
-    for namespace in namespaces {
-        check_name("namespaces", namespace, 40, &mut problems);
-    }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::validation("the worker", problems))
     }
 }
 

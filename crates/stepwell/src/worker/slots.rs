@@ -262,15 +262,17 @@ impl Slots {
         }
     }
 
-    /// Waits for a step that was given up, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early.
+    /// Waits for a step that was given up, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early. Closed
+    /// when nothing runs that could hang, and nothing will.
     pub(super) fn wait_hung(&self, timeout: Duration) -> Taken {
+        let over = |state: &State| state.closed && state.buffer.is_empty() && state.running.is_empty();
         let mut state = lock(&self.state);
-        if state.hung.is_empty() && !state.closed {
+        if state.hung.is_empty() && !over(&state) {
             (state, _) = self.hangs.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
         }
         match state.hung.pop_front() {
             Some(step) => Taken::Step(step),
-            None if state.closed => Taken::Closed,
+            None if over(&state) => Taken::Closed,
             None => Taken::Nothing,
         }
     }
@@ -373,6 +375,18 @@ mod tests {
 
         slots.put_at_hand(vec![step()], long_ago);
         assert!(matches!(slots.try_take(), Taken::Step(_)), "a heartbeat has kept it");
+    }
+
+    #[test]
+    fn what_runs_can_hang_also_after_the_worker_was_told_to_be_quiet() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        slots.put_at_hand(vec![ClaimedStep { timeout_ms: Some(0), ..step() }], Instant::now());
+        let Taken::Step(running) = slots.try_take() else { panic!("nothing at hand") };
+        slots.close();
+        assert!(matches!(slots.wait_hung(Duration::ZERO), Taken::Nothing));
+        slots.give_up(Duration::ZERO, |_, _| ());
+        assert!(matches!(slots.wait_hung(Duration::ZERO), Taken::Step(hung) if hung.task_id == running.task_id));
+        assert!(matches!(slots.wait_hung(Duration::ZERO), Taken::Closed));
     }
 
     #[test]

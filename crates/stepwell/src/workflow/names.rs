@@ -15,6 +15,22 @@ pub(crate) fn check_name(field: &str, name: &str, longest: usize, problems: &mut
     }
 }
 
+/// Checks names of namespaces; `what` they are of, for the message.
+///
+/// # Errors
+/// [`Error::Validation`] that says which is none.
+pub(crate) fn check_namespaces(what: &str, namespaces: &[impl AsRef<str>]) -> Result<()> {
+    let mut problems = Vec::new();
+    for namespace in namespaces {
+        check_name("namespaces", namespace.as_ref(), 40, &mut problems);
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(Error::validation(what, problems))
+    }
+}
+
 /// Splits `namespace/name`.
 ///
 /// # Errors

@@ -127,7 +127,7 @@ module Stepwell
         end
         return start_thread unless full
 
-        Stepwell.logger.error("#{@hung.size} threads hang and cannot be killed: restart this process")
+        Stepwell.logger.error("#{@hung.size} threads hang and cannot be killed: restart this process (kill -9)")
       end
 
       # @return [Boolean] whether this is a thread that hung, and its end makes room for one that was not started then
