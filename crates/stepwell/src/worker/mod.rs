@@ -83,6 +83,10 @@ impl Worker {
     /// # Errors
     /// [`Error::Validation`] for what is no namespace; [`Error::SchemaTooOld`] or [`Error::SchemaTooNew`] when the
     /// database is of another version than this program.
+    ///
+    /// [`Error::Validation`]: crate::Error::Validation
+    /// [`Error::SchemaTooOld`]: crate::Error::SchemaTooOld
+    /// [`Error::SchemaTooNew`]: crate::Error::SchemaTooNew
     pub async fn start(database: Database, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
         check_namespaces("the worker", &namespaces)?;
         database.store().check_schema().await?;
@@ -168,6 +172,9 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Validation`] for a progress that cannot be stored; [`Error::Database`].
+    ///
+    /// [`Error::Validation`]: crate::Error::Validation
+    /// [`Error::Database`]: crate::Error::Database
     pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<Option<AttemptEnd>> {
         let store = self.shared.database.store();
         match store.report_progress(&self.shared.worker_id, step, progress).await {
@@ -183,6 +190,8 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Database`]; the claim then expires.
+    ///
+    /// [`Error::Database`]: crate::Error::Database
     pub async fn release_unhandled(&self, step: &Arc<ClaimedStep>) -> Result<()> {
         let shared = &self.shared;
         if !shared.slots.put_back(step, || ()) {
