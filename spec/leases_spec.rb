@@ -8,7 +8,6 @@ RSpec.describe "a lease" do
   # A process with a worker that has this handler for the step of "spec/single". A line of input opens its GATE.
   def run_worker(handler, env)
     run_ruby(<<~RUBY, env: { "DATABASE_URL" => database_url, **env })
-      #{Specs::HOLD_THE_LOCK}
       GATE = Queue.new
       code = Class.new(Stepwell::StepHandler) { define_method(:call) { |step| #{handler} } }
       Stepwell.workflow("spec/single") { step :only, code }
@@ -18,20 +17,6 @@ RSpec.describe "a lease" do
       $stdin.read
       puts worker.stop
     RUBY
-  end
-
-  it "is kept by a handler that holds Ruby's lock for several of them, and its result counts" do
-    worker = run_worker("puts 'holding'; hold_the_lock(3.5); step.attempt", short)
-    expect(worker.gets).to eq("started")
-    start_orchestrator
-    task = Stepwell.submit("spec/single")
-    expect(worker.gets).to eq("holding")
-    task.wait(timeout: 30)
-
-    expect(task).to have_attributes(state: :complete, results: { "only" => 1 })
-    expect(task.steps.first).to have_attributes(attempt: 1, attempts: [])
-    expect(task.steps.first.finished_at - task.steps.first.started_at).to be >= 3.5
-    expect(worker.wait).to be_success
   end
 
   it "is lost by a process that stands still, which is told, and whose result does not count" do

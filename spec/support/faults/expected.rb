@@ -18,6 +18,7 @@ module Specs
                      when 1 then deploy(number, place.odd?)
                      when 2 then wide(width)
                      when 4 then { "asks" => number }
+                     when 5 then { "hogs" => number }
                      end]
       end
 

@@ -14,7 +14,7 @@ module FaultWorkflows
   module_function
 
   # Defines what the process is to know.
-  # @param names [String] words: load, deploy1, deploy2, wide, poison, later
+  # @param names [String] words: load, deploy1, deploy2, wide, poison, later, hog
   def define(names = ENV.fetch("WORKFLOWS", "load"))
     names.split.each { |name| __send__("define_#{name}") }
   end
@@ -31,7 +31,7 @@ module FaultWorkflows
     case kind
     when 0 then place % 5 == 4 ? "fan" : "chain"
     when 1 then ["deploy", place.odd? ? "1" : "2"]
-    else %w[wide poison later][kind - 2]
+    else %w[wide poison later hog][kind - 2]
     end
   end
 

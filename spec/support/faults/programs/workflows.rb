@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "fiddle"
+
 # The definitions. What their results must be stands in ../expected.rb, on purpose in other words.
 module FaultWorkflows
   module_function
@@ -86,5 +88,15 @@ module FaultWorkflows
       n
     end
     Stepwell.workflow("faults/later") { step :asks, asks, max_attempts: 50, backoff: { base: 1, cap: 1 } }
+  end
+
+  # A step in C code that keeps Ruby's lock, so that no other thread of its process runs.
+  def define_hog
+    usleep = Fiddle::Function.new(Fiddle.dlopen(nil)["usleep"], [Fiddle::TYPE_INT], Fiddle::TYPE_INT, need_gvl: true)
+    hogs = handler do |n|
+      usleep.call(Integer(ENV.fetch("HOG_MS")) * 1_000)
+      n
+    end
+    Stepwell.workflow("faults/hog") { step :hogs, hogs, **OPTIONS }
   end
 end
