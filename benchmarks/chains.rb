@@ -1,14 +1,14 @@
 # frozen_string_literal: true
 
-# First figures: four-step chains through one Ruby process, with the orchestrator in it.
-#   ruby -Iruby/lib benchmarks/chains.rb [--tasks N] [--concurrency N] [--samples N] [--idle SECONDS]
+# First figures: chains of steps through one Ruby process, with the orchestrator in it.
+#   ruby -Iruby/lib benchmarks/chains.rb [--tasks N] [--length STEPS] [--concurrency N] [--samples N] [--idle SECONDS]
 # A private PostgreSQL in a temporary folder, with durable settings; DATABASE_URL takes another database instead.
 
 require "optparse"
 require "stepwell"
 require "tmpdir"
 
-options = { tasks: 10_000, concurrency: 10, samples: 300, idle: 10 }
+options = { tasks: 10_000, length: 4, concurrency: 10, samples: 300, idle: 10 }
 OptionParser.new do |parser|
   options.each_key { |name| parser.on("--#{name} N", Integer) }
 end.parse!(into: options)
@@ -21,10 +21,7 @@ class NoOp < Stepwell::StepHandler
 end
 
 Stepwell.workflow "bench/chain" do
-  step :first, NoOp
-  step :second, NoOp, depends_on: :first
-  step :third, NoOp, depends_on: :second
-  step :fourth, NoOp, depends_on: :third
+  options[:length].times { |n| step "step#{n}", NoOp, depends_on: n.zero? ? [] : "step#{n - 1}" }
 end
 
 def now
@@ -52,6 +49,12 @@ def cpu_seconds(folder)
   Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) + (ticks / 100.0)
 end
 
+# Bytes of write-ahead log since the cluster began.
+def wal_bytes(orchestrator)
+  sql = "select pg_current_wal_lsn() - '0/0'::pg_lsn"
+  Integer(IO.popen(["psql", "-Atc", sql, orchestrator.database_url], &:read))
+end
+
 def percentile(sorted, share)
   sorted[(sorted.size * share).ceil - 1]
 end
@@ -62,23 +65,27 @@ Dir.mktmpdir("stepwell-bench") do |folder|
     config.environment = "production"
     config.embedded_directory = folder
   end
-  Stepwell::Orchestrator.embedded do |_orchestrator|
+  Stepwell::Orchestrator.embedded do |orchestrator|
     worker = Stepwell::Worker.new(namespaces: "bench", concurrency: options[:concurrency]).start
     Stepwell.submit("bench/chain").wait(timeout: 10)
 
     latencies = Array.new(options[:samples]) { elapsed { Stepwell.submit("bench/chain").wait(timeout: 10) } }.sort
-    printf("chain of 4, idle system: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms (%d samples)\n",
+    printf("chain of %d, idle system: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms (%d samples)\n", options[:length],
            *[0.5, 0.95, 0.99].map { |share| percentile(latencies, share) * 1000 }, latencies.size)
 
     3.times do
       tasks = nil
+      cpu = cpu_seconds(folder)
+      wal = wal_bytes(orchestrator)
       seconds = elapsed do
         tasks = Stepwell.submit_all(Array.new(options[:tasks]) { { workflow: "bench/chain", context: {} } })
         tasks.first.connection.client.wait(tasks.map(&:id), 600.0)
       end
       abort "not all are complete" unless tasks.last(100).all? { |task| task.refresh.state == :complete }
-      printf("chains of 4: %d steps/s (%d tasks, submit to last finish, concurrency %d)\n",
-             options[:tasks] * 4 / seconds, options[:tasks], options[:concurrency])
+      steps = options[:tasks] * options[:length]
+      printf("chains of %d: %d steps/s, %.0f µs of CPU and %d bytes of WAL a step (%d tasks, submit to last finish, " \
+             "concurrency %d)\n", options[:length], steps / seconds, (cpu_seconds(folder) - cpu) / steps * 1e6,
+             (wal_bytes(orchestrator) - wal) / steps, options[:tasks], options[:concurrency])
     end
 
     before = cpu_seconds(folder)

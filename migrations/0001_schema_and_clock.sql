@@ -69,6 +69,7 @@ $$;
 create type stepwell.task_state as enum
   ('pending', 'in_progress', 'complete', 'error', 'cancelled', 'resolved');
 
--- 'in progress' is not written: a step is in progress while an unexpired claim holds it (step_status).
+-- Two more are not written, the views show them: a step is 'ready' while it is enqueued but has no place in its
+-- namespace's queue yet (ready_steps, keyed_steps), and 'in_progress' while an unexpired claim holds it.
 create type stepwell.step_state as enum
-  ('pending', 'ready', 'enqueued', 'waiting_for_retry', 'complete', 'error', 'cancelled', 'resolved');
+  ('pending', 'enqueued', 'waiting_for_retry', 'complete', 'error', 'cancelled', 'resolved');

@@ -9,9 +9,12 @@ create table stepwell.workflows (
   input_schema  jsonb,
   priority      smallint    not null default 0 check (priority between -10 and 10),
   timeout       interval,
+  concurrency_key   text[],
+  concurrency_limit smallint check (concurrency_limit >= 1),
   digest        text        not null,
   registered_at timestamptz not null default stepwell.now(),
-  unique (namespace, name, version)
+  unique (namespace, name, version),
+  check ((concurrency_key is null) = (concurrency_limit is null))
 );
 comment on table stepwell.workflows is 'A registered definition. Immutable per version: other content under the same version is refused.';
 
@@ -46,6 +49,7 @@ create table stepwell.tasks (
   state           stepwell.task_state not null,
   priority        smallint    not null default 0,
   idempotency_key text,
+  concurrency_key text,
   correlation_id  text,
   tags            text[],
   error           text,
@@ -138,10 +142,65 @@ create index task_events_task_id on stepwell.task_events (task_id);
 comment on table stepwell.task_events is 'Something a person or a rule did to a task, or to a namespace: who, why, when.';
 
 create table stepwell.namespaces (
-  namespace text primary key,
-  paused_at timestamptz
+  namespace   text primary key,
+  paused_at   timestamptz,
+  concurrency integer  check (concurrency >= 1),
+  rate        integer  check (rate >= 1),
+  rate_period interval check (rate_period > interval '0'),
+  check ((rate is null) = (rate_period is null))
 );
-comment on table stepwell.namespaces is 'What has been set for a namespace; one without a row has no settings. paused_at: no step of it is claimed.';
+comment on table stepwell.namespaces is 'What has been set for a namespace; one without a row has no settings. paused_at: no step of it is claimed. concurrency: most steps of it in its queue and in claims together. rate: most steps that come into its queue within rate_period.';
+
+create table stepwell.dispatch_settings (
+  only_row     boolean  primary key default true check (only_row),
+  queue_window integer  not null check (queue_window >= 1),
+  boost        interval not null check (boost >= interval '0')
+);
+insert into stepwell.dispatch_settings (queue_window, boost) values (1000, interval '60 s');
+comment on table stepwell.dispatch_settings is 'queue_window: most steps that stand in a namespace''s queue. boost: the waiting time that one level of priority is worth. Written by orchestrators from their configuration.';
+
+create table stepwell.ready_steps (
+  dispatch_at timestamptz not null,
+  task_id     uuid        not null,
+  position    smallint    not null,
+  attempt     smallint    not null,
+  namespace   text        not null,
+  primary key (namespace, dispatch_at, task_id, position, attempt)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0,
+        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
+        autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 50000);
+comment on table stepwell.ready_steps is 'A step that waits for a place in its namespace''s queue; the smallest dispatch_at goes first.';
+
+create table stepwell.keyed_steps (
+  dispatch_at timestamptz not null,
+  task_id     uuid        not null,
+  position    smallint    not null,
+  attempt     smallint    not null,
+  admitted    boolean     not null,
+  key_limit   smallint    not null,
+  namespace   text        not null,
+  key         text        not null,
+  primary key (task_id, position)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+create index keyed_steps_waiting on stepwell.keyed_steps (namespace, key, dispatch_at, task_id, position) where not admitted;
+create index keyed_steps_admitted on stepwell.keyed_steps (namespace, key) where admitted;
+comment on table stepwell.keyed_steps is 'A step with a concurrency key whose attempt is on its way: at most key_limit of a key are admitted, the others wait.';
+
+create table stepwell.touched_keys (
+  touch_id  bigint generated always as identity,
+  namespace text not null,
+  key       text not null,
+  primary key (namespace, touch_id)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000, autovacuum_vacuum_cost_delay = 0);
+comment on table stepwell.touched_keys is 'A concurrency key of which a step may be admitted: one came, or one of those admitted has ended. Read and removed by dispatch_steps.';
+
+create table stepwell.dispatches (
+  namespace     text        not null,
+  dispatched_at timestamptz not null,
+  steps         integer     not null,
+  primary key (namespace, dispatched_at)
+) with (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000);
+comment on table stepwell.dispatches is 'How many steps of a namespace with a rate came into its queue when; what is older than the rate''s period is removed.';
 
 create table stepwell.dead_letters (
   dead_letter_id bigint generated always as identity primary key,

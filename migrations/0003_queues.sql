@@ -21,6 +21,10 @@ $$;
 select stepwell.create_queue('task_requests');
 select stepwell.create_queue('step_results');
 
+-- The oldest requests of a namespace, however many others stand before them (pop_requests).
+create index q_task_requests_namespace
+  on pgmq.q_task_requests (split_part(message ->> 'workflow', '/', 1), msg_id);
+
 -- Takes up to p_batch messages, oldest first, and deletes them: what pgmq.pop does, whose plan joins the batch with the
 -- whole queue when the statistics of the queue's table are of another moment, which they are most of the time. Rows by
 -- their place need no statistics. The sum keeps the planner from the index on vt, which would sort the whole queue.
@@ -43,31 +47,22 @@ begin
 end
 $$;
 
--- Sends one message a step to the queues of their namespaces; arrays run in parallel.
--- Called by: initialize_requests, apply_results, wake_due_steps, recover_claims, retry_task, release_steps.
--- The steps must already be 'enqueued' with that attempt, in the same transaction. Returns the namespaces sent to.
-create function stepwell.enqueue_steps(
-  p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
-  p_delay integer default 0
-) returns text[]
+-- Sends one message a step to the queues of their namespaces; arrays run in parallel. In a namespace, the first of the
+-- arrays is the first in the queue.
+-- Called by: enqueue_steps, dispatch_steps, release_steps. The steps must be 'enqueued' with that attempt.
+create function stepwell.send_steps(
+  p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer default 0
+) returns void
 language plpgsql as $$
-declare
-  v_queue record;
-  v_sent  text[] := '{}';
 begin
-  for v_queue in
-    select e.namespace,
-           array_agg(jsonb_build_object('task_id', e.task_id, 'step', e.position, 'attempt', e.attempt)
-                     order by e.ordinality) as messages
-      from unnest(p_namespaces, p_task_ids, p_positions, p_attempts)
-           with ordinality as e (namespace, task_id, position, attempt, ordinality)
-     group by e.namespace
-     order by e.namespace
-  loop
-    perform pgmq.send_batch(v_queue.namespace || '_queue', v_queue.messages, p_delay);
-    v_sent := v_sent || v_queue.namespace;
-  end loop;
-  return v_sent;
+  perform pgmq.send_batch(q.namespace || '_queue', q.messages, p_delay)
+     from (select e.namespace,
+                  array_agg(jsonb_build_object('task_id', e.task_id, 'step', e.position, 'attempt', e.attempt)
+                            order by e.ordinality) as messages
+             from unnest(p_namespaces, p_task_ids, p_positions, p_attempts)
+                  with ordinality as e (namespace, task_id, position, attempt, ordinality)
+            group by e.namespace
+            order by e.namespace) q;
 end
 $$;
 

@@ -1,6 +1,6 @@
 -- Registers a definition that the client has validated (no cycles, known dependencies, topological positions).
 -- p_definition: {namespace, name, version, description, input_schema, priority, timeout (seconds), digest,
---   steps: [{name, handler, depends_on: [position], dependents: [position], max_attempts,
+--   concurrency: {key: [text], limit}, steps: [{name, handler, depends_on: [position], dependents: [position], max_attempts,
 --            backoff: {base, cap, jitter} (seconds), timeout (seconds), permanent_errors: [text],
 --            retryable_errors: [text], config}]}
 -- Called by: clients, workers and orchestrators when they start. Safe to call at any time, from any number of processes.
@@ -22,11 +22,13 @@ begin
   if v_workflow_id is null then
     perform stepwell.create_queue(v_namespace || '_queue');
     insert into stepwell.workflows
-           (namespace, name, version, description, input_schema, priority, timeout, digest)
+           (namespace, name, version, description, input_schema, priority, timeout, concurrency_key,
+            concurrency_limit, digest)
     values (v_namespace, v_name, v_version, p_definition ->> 'description',
             nullif(p_definition -> 'input_schema', 'null'),
             coalesce((p_definition ->> 'priority')::smallint, 0),
-            make_interval(secs => (p_definition ->> 'timeout')::double precision), v_digest)
+            make_interval(secs => (p_definition ->> 'timeout')::double precision),
+            stepwell.texts(p_definition #> '{concurrency,key}'), (p_definition #>> '{concurrency,limit}')::smallint, v_digest)
     on conflict (namespace, name, version) do nothing
     returning workflow_id into v_workflow_id;
 

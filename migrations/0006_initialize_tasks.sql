@@ -10,7 +10,7 @@ declare
   v_messages jsonb[];
   v_times    timestamptz[];
 begin
-  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('task_requests', p_batch) m;
+  select m.messages, m.times into v_messages, v_times from stepwell.pop_requests(p_batch) m;
   if v_messages is null then
     -- unvalidated: also what an orchestrator left that died before it could check them
     return query select 0, 0, 0, (select count(*)::integer from (select from stepwell.unvalidated_tasks limit 1) u), 0,
@@ -18,6 +18,47 @@ begin
     return;
   end if;
   return query select * from stepwell.initialize_requests(v_messages, v_times);
+end
+$$;
+
+-- Takes up to p_batch requests and deletes them: half of them the oldest, and, when there are more than that, the oldest of
+-- each namespace in equal shares, so that a namespace that floods the queue does not hold up another.
+-- Called by: initialize_tasks, in a statement of its own, as pop_messages. Locks: the messages (SKIP LOCKED).
+create function stepwell.pop_requests(p_batch integer, out messages jsonb[], out times timestamptz[])
+language plpgsql as $$
+declare
+  v_shared record;
+begin
+  select m.messages, m.times into messages, times from stepwell.pop_messages('task_requests', (p_batch + 1) / 2) m;
+  if coalesce(cardinality(messages), 0) < (p_batch + 1) / 2 or p_batch < 2 then
+    return;
+  end if;
+  with recursive namespaces as (
+    (select split_part(q.message ->> 'workflow', '/', 1) as namespace from pgmq.q_task_requests q
+      order by split_part(q.message ->> 'workflow', '/', 1), q.msg_id limit 1)
+    union all
+    select (select split_part(q.message ->> 'workflow', '/', 1) from pgmq.q_task_requests q
+             where split_part(q.message ->> 'workflow', '/', 1) > n.namespace
+             order by split_part(q.message ->> 'workflow', '/', 1), q.msg_id limit 1)
+      from namespaces n where n.namespace is not null
+  ), known as (
+    select n.namespace, count(*) over () as number from namespaces n where n.namespace is not null
+  ), popped as (
+    delete from pgmq.q_task_requests q
+     where q.ctid = any (array(
+       select c.ctid
+         from known n
+        cross join lateral (
+          select o.ctid from pgmq.q_task_requests o
+           where split_part(o.message ->> 'workflow', '/', 1) = n.namespace and o.vt <= clock_timestamp()
+           order by o.msg_id limit greatest(p_batch / 2 / n.number, 1) for update skip locked) c
+        limit p_batch / 2))
+    returning q.msg_id, q.message, q.enqueued_at
+  )
+  select array_agg(p.message order by p.msg_id) as messages, array_agg(p.enqueued_at order by p.msg_id) as times
+    into v_shared from popped p;
+  messages := messages || v_shared.messages;
+  times := times || v_shared.times;
 end
 $$;
 
@@ -40,13 +81,14 @@ begin
   with inserted as (
     insert into stepwell.tasks
            (task_id, created_at, finished_at, deadline, workflow_id, steps_remaining, state, priority,
-            idempotency_key, correlation_id, tags, error, trace_context, context)
+            idempotency_key, concurrency_key, correlation_id, tags, error, trace_context, context)
     select r.task_id, r.enqueued_at, case when r.problem is not null then stepwell.now() end,
            r.enqueued_at + w.timeout, w.workflow_id,
            (select count(*) from stepwell.workflow_steps s where s.workflow_id = w.workflow_id),
            case when r.problem is not null then 'error'
                 when r.unvalidated then 'pending' else 'in_progress' end::stepwell.task_state,
-           coalesce(r.priority, w.priority), r.message ->> 'idempotency_key', r.message ->> 'correlation_id',
+           coalesce(r.priority, w.priority), r.message ->> 'idempotency_key',
+           stepwell.concurrency_key(w.concurrency_key, r.context), r.message ->> 'correlation_id',
            r.tags, r.problem, r.message -> 'trace_context', r.context
       from stepwell.read_requests(p_messages, p_times) r
       join stepwell.workflows w using (workflow_id)

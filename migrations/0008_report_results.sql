@@ -98,7 +98,7 @@ begin
     return 0;
   end if;
   perform stepwell.shrink_claims(v_held.claims, v_held.task_ids, v_held.positions);
-  perform stepwell.enqueue_steps(v_held.namespaces, v_held.task_ids, v_held.positions, v_held.attempts, p_delay);
+  perform stepwell.send_steps(v_held.namespaces, v_held.task_ids, v_held.positions, v_held.attempts, p_delay);
   return cardinality(v_held.claims);
 end
 $$;

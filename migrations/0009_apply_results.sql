@@ -28,6 +28,7 @@ returns table (popped integer, completed integer, retried integer, failed intege
                namespaces text[], finished uuid[])
 language plpgsql as $$
 declare
+  v_tasks      uuid[] := array(select stepwell.as_uuid(m ->> 'task_id') from unnest(p_messages) m);
   v_done       record;
   v_dead       integer := 0;
   v_retried    integer := 0;
@@ -36,9 +37,7 @@ declare
   v_namespaces text[] := '{}';
 begin
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
-  perform from stepwell.tasks t
-    where t.task_id = any (array(select stepwell.as_uuid(m ->> 'task_id') from unnest(p_messages) m))
-    order by t.task_id for update;
+  perform from stepwell.tasks t where t.task_id = any (v_tasks) order by t.task_id for update;
 
   select * into v_done from stepwell.apply_completed(p_messages, p_times);
   if v_done.task_ids is not null then
@@ -50,6 +49,7 @@ begin
     select f.retried, f.failed, f.finished into v_retried, v_failed, v_finished
       from stepwell.apply_failures(p_messages, p_times) f;
   end if;
+  perform stepwell.free_keys(v_tasks);
   return query
     select cardinality(p_messages), v_done.completed, v_retried, v_failed,
            cardinality(p_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,

@@ -151,7 +151,7 @@ begin
       update stepwell.tasks t set state = 'error', finished_at = stepwell.now()
        where t.task_id = any (p_task_ids) and t.state = 'in_progress' and t.steps_failed > 0
          and not exists (select from stepwell.steps s where s.task_id = t.task_id
-                            and s.state in ('ready', 'enqueued', 'waiting_for_retry'))
+                            and s.state in ('enqueued', 'waiting_for_retry'))
       returning t.task_id
     )
     select coalesce(array_agg(s.task_id), '{}') into v_finished from settled s;

@@ -115,6 +115,7 @@ begin
     into v_moved
     from moved m join stepwell.tasks t using (task_id) join stepwell.workflows w using (workflow_id);
 
+  perform stepwell.free_keys(v_lost.task_ids);
   return query
     select cardinality(v_claims), v_moved.recovered::integer, coalesce(cardinality(v_moved.failed), 0),
            case when v_moved.task_ids is null then '{}'::text[] else stepwell.enqueue_steps(
@@ -126,7 +127,7 @@ $$;
 -- Ends tasks whose deadline has passed: what could still move in them is in error, so that the task is; what a handler
 -- still reports is dropped by the fence. Called by: the upkeep loop. p_batch: deadlines.
 -- Locks: deadlines (SKIP LOCKED), then tasks by id. Tasks: pending | in_progress -> error.
--- Steps: ready | enqueued | waiting_for_retry -> error.
+-- Steps: enqueued | waiting_for_retry -> error.
 create function stepwell.fail_overdue_tasks(p_batch integer) returns table (popped integer, failed integer, finished uuid[])
 language plpgsql as $$
 declare
@@ -154,7 +155,7 @@ begin
    where t.task_id = any (v_due) and t.state in ('pending', 'in_progress') and t.deadline <= v_now;
   with ended as (
     update stepwell.steps s set state = 'error', run_at = null, finished_at = v_now, unhandled_since = null
-     where s.task_id = any (v_overdue) and s.state in ('ready', 'enqueued', 'waiting_for_retry')
+     where s.task_id = any (v_overdue) and s.state in ('enqueued', 'waiting_for_retry')
     returning s.task_id, s.position, s.attempt
   ), recorded as ( -- a step that waited for its retry has a row for its attempt
     insert into stepwell.step_attempts (task_id, position, attempt, kind, error_class, code, message, finished_at)
@@ -176,6 +177,7 @@ begin
   )
   select coalesce(sum(c.failed), 0) into v_failed from counted c;
   delete from stepwell.unvalidated_tasks u where u.task_id = any (v_overdue);
+  perform stepwell.free_keys(v_overdue), stepwell.withdraw_ready_steps(v_overdue);
   return query select cardinality(v_due), v_failed, v_overdue;
 end
 $$;

@@ -16,6 +16,7 @@ begin
    where s.task_id = p_task_id and s.state not in ('complete', 'resolved', 'cancelled');
   update stepwell.tasks t set state = 'cancelled', finished_at = stepwell.now() where t.task_id = p_task_id;
   delete from stepwell.unvalidated_tasks u where u.task_id = p_task_id;
+  perform stepwell.free_keys(array[p_task_id]), stepwell.withdraw_ready_steps(array[p_task_id]);
   insert into stepwell.task_events (task_id, kind, actor, reason, happened_at)
   values (p_task_id, 'cancel', coalesce(p_actor, session_user), p_reason, stepwell.now());
   return 'cancelled';
@@ -102,7 +103,7 @@ begin
     raise exception 'task % has no step %', p_task_id, p_step using errcode = 'SW005';
   elsif v_state not in ('in_progress', 'error') then
     raise exception 'task % is %: its steps cannot be resolved any more', p_task_id, v_state using errcode = 'SW005';
-  elsif v_step.state not in ('ready', 'enqueued', 'waiting_for_retry', 'error') then
+  elsif v_step.state not in ('enqueued', 'waiting_for_retry', 'error') then
     raise exception 'step % of task % is %', p_step, p_task_id, v_step.state using errcode = 'SW005',
       hint = 'A pending step waits for the steps that it depends on: resolve those first.';
   end if;

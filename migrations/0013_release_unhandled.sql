@@ -43,6 +43,7 @@ begin
   if v_given_up.claims is not null then
     perform stepwell.shrink_claims(v_given_up.claims, v_given_up.task_ids, v_given_up.positions);
   end if;
+  perform stepwell.free_keys(v_given_up.task_ids);
   perform stepwell.release_steps(p_worker_id, p_claims, p_task_ids, p_positions, p_delay);
   return stepwell.fail_tasks(v_given_up.task_ids);
 end

@@ -64,6 +64,7 @@ async fn a_result_of_null_satisfies_like_any_other() -> Result<()> {
 async fn a_join_of_a_thousand_runs_once_however_many_apply_its_results() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
+    session.widen_queues().await?;
     let task = session.start(&fan_in(1_000)).await?;
     let steps = session.claim(1_000).await?;
     assert_eq!(steps.len(), 1_000);

@@ -210,6 +210,7 @@ async fn many_workers_get_each_step_once() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
     let wide: Vec<_> = (0..600).map(|index| json!({ "name": format!("s{index}") })).collect();
+    session.widen_queues().await?;
     session.start(&define("wide", wide.into())).await?;
     let mut workers = tokio::task::JoinSet::new();
     for (index, mut worker) in db.sessions(6).await?.into_iter().enumerate() {

@@ -80,6 +80,7 @@ async fn two_sessions_wake_each_step_once() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = stopped_clock(&db).await?;
     let wide: Vec<_> = (0..200).map(|index| json!({ "name": format!("s{index}") })).collect();
+    session.widen_queues().await?;
     session.start(&define("wide", wide.into())).await?;
     let steps = session.claim(200).await?;
     session.report(&steps.iter().map(|step| failed(step, "retryable", "")).collect::<Vec<_>>()).await?;

@@ -1,7 +1,7 @@
 -- The schema that the migrations make; written by tests/schema.rs (UPDATE_GOLDEN=1), never by hand.
 
 -- types
-step_state: pending ready enqueued waiting_for_retry complete error cancelled resolved
+step_state: pending enqueued waiting_for_retry complete error cancelled resolved
 task_state: pending in_progress complete error cancelled resolved
 
 -- tables
@@ -21,13 +21,39 @@ dead_letters
   reason text not null
   enqueued_at timestamp with time zone
   buried_at timestamp with time zone not null
+dispatch_settings
+  only_row boolean not null default true
+  queue_window integer not null
+  boost interval not null
+dispatches with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=1000)
+  namespace text not null
+  dispatched_at timestamp with time zone not null
+  steps integer not null
 idempotency_keys
   workflow text not null
   idempotency_key text not null
   task_id uuid not null
+keyed_steps with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0)
+  dispatch_at timestamp with time zone not null
+  task_id uuid not null
+  position smallint not null
+  attempt smallint not null
+  admitted boolean not null
+  key_limit smallint not null
+  namespace text not null
+  key text not null
 namespaces
   namespace text not null
   paused_at timestamp with time zone
+  concurrency integer
+  rate integer
+  rate_period interval
+ready_steps with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000)
+  dispatch_at timestamp with time zone not null
+  task_id uuid not null
+  position smallint not null
+  attempt smallint not null
+  namespace text not null
 step_attempts
   task_id uuid not null
   position smallint not null
@@ -86,11 +112,16 @@ tasks with (fillfactor=60, autovacuum_vacuum_scale_factor=0.05, autovacuum_analy
   state stepwell.task_state not null
   priority smallint not null default 0
   idempotency_key text
+  concurrency_key text
   correlation_id text
   tags text[]
   error text
   trace_context jsonb
   context jsonb not null
+touched_keys with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_cost_delay=0)
+  touch_id bigint not null identity
+  namespace text not null
+  key text not null
 unvalidated_tasks
   task_id uuid not null
 workflow_steps
@@ -117,14 +148,27 @@ workflows
   input_schema jsonb
   priority smallint not null default 0
   timeout interval
+  concurrency_key text[]
+  concurrency_limit smallint
   digest text not null
   registered_at timestamp with time zone not null default stepwell.now()
 
 -- constraints
 stepwell.claims claims_pkey: PRIMARY KEY (claim_id)
 stepwell.dead_letters dead_letters_pkey: PRIMARY KEY (dead_letter_id)
+stepwell.dispatch_settings dispatch_settings_boost_check: CHECK ((boost >= '00:00:00'::interval))
+stepwell.dispatch_settings dispatch_settings_only_row_check: CHECK (only_row)
+stepwell.dispatch_settings dispatch_settings_pkey: PRIMARY KEY (only_row)
+stepwell.dispatch_settings dispatch_settings_queue_window_check: CHECK ((queue_window >= 1))
+stepwell.dispatches dispatches_pkey: PRIMARY KEY (namespace, dispatched_at)
 stepwell.idempotency_keys idempotency_keys_pkey: PRIMARY KEY (workflow, idempotency_key)
+stepwell.keyed_steps keyed_steps_pkey: PRIMARY KEY (task_id, "position")
+stepwell.namespaces namespaces_check: CHECK (((rate IS NULL) = (rate_period IS NULL)))
+stepwell.namespaces namespaces_concurrency_check: CHECK ((concurrency >= 1))
 stepwell.namespaces namespaces_pkey: PRIMARY KEY (namespace)
+stepwell.namespaces namespaces_rate_check: CHECK ((rate >= 1))
+stepwell.namespaces namespaces_rate_period_check: CHECK ((rate_period > '00:00:00'::interval))
+stepwell.ready_steps ready_steps_pkey: PRIMARY KEY (namespace, dispatch_at, task_id, "position", attempt)
 stepwell.step_attempts step_attempts_kind_check: CHECK ((kind = ANY (ARRAY['retryable'::text, 'permanent'::text, 'timeout'::text, 'lost_lease'::text])))
 stepwell.step_attempts step_attempts_pkey: PRIMARY KEY (task_id, "position", attempt)
 stepwell.step_timers step_timers_pkey: PRIMARY KEY (due_at, task_id, "position")
@@ -133,6 +177,7 @@ stepwell.task_deadlines task_deadlines_pkey: PRIMARY KEY (due_at, task_id)
 stepwell.task_events task_events_pkey: PRIMARY KEY (event_id)
 stepwell.tasks tasks_pkey: PRIMARY KEY (task_id)
 stepwell.tasks tasks_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id)
+stepwell.touched_keys touched_keys_pkey: PRIMARY KEY (namespace, touch_id)
 stepwell.unvalidated_tasks unvalidated_tasks_pkey: PRIMARY KEY (task_id)
 stepwell.workflow_steps workflow_steps_backoff_jitter_check: CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
 stepwell.workflow_steps workflow_steps_max_attempts_check: CHECK ((max_attempts >= 1))
@@ -141,6 +186,8 @@ stepwell.workflow_steps workflow_steps_pkey: PRIMARY KEY (workflow_id, "position
 stepwell.workflow_steps workflow_steps_position_check: CHECK (("position" >= 0))
 stepwell.workflow_steps workflow_steps_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id) ON DELETE CASCADE
 stepwell.workflow_steps workflow_steps_workflow_id_name_key: UNIQUE (workflow_id, name)
+stepwell.workflows workflows_check: CHECK (((concurrency_key IS NULL) = (concurrency_limit IS NULL)))
+stepwell.workflows workflows_concurrency_limit_check: CHECK ((concurrency_limit >= 1))
 stepwell.workflows workflows_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
 stepwell.workflows workflows_namespace_check: CHECK ((namespace ~ '^[a-z][a-z0-9_]{0,39}$'::text))
 stepwell.workflows workflows_namespace_name_version_key: UNIQUE (namespace, name, version)
@@ -149,6 +196,8 @@ stepwell.workflows workflows_priority_check: CHECK (((priority >= '-10'::integer
 stepwell.workflows workflows_version_check: CHECK (((length(version) >= 1) AND (length(version) <= 64)))
 
 -- indexes without a constraint
+CREATE INDEX keyed_steps_admitted ON stepwell.keyed_steps USING btree (namespace, key) WHERE admitted
+CREATE INDEX keyed_steps_waiting ON stepwell.keyed_steps USING btree (namespace, key, dispatch_at, task_id, "position") WHERE (NOT admitted)
 CREATE INDEX task_events_task_id ON stepwell.task_events USING btree (task_id)
 
 -- views
@@ -157,6 +206,8 @@ steps_in_progress (task_id uuid, position smallint, attempt smallint, worker_id 
 task_status (task_id uuid, namespace text, name text, version text, state text, priority smallint, created_at timestamp with time zone, finished_at timestamp with time zone, steps_remaining integer, steps_total bigint, steps_in_progress bigint, waits_for text)
 
 -- functions
+admit_keyed_steps(p_namespace text, p_batch integer)
+  returns void, plpgsql volatile, body d16f631d
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body cecd1de8
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
@@ -164,7 +215,7 @@ apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT comp
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[])
   returns record, plpgsql volatile, body e1add069
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body fa75d9d4
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 6e958b3f
 apply_results(p_batch integer)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 305d4de4
 as_bigint(p_text text)
@@ -184,45 +235,63 @@ bury_message(p_queue text)
 bury_results(p_messages jsonb[], p_times timestamp with time zone[])
   returns integer, plpgsql volatile, body cb06396d
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 67087f42
+  returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 15f627a4
 check_attempts()
-  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 1626cada
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body ccc3735d
 check_dependencies()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a3d6e0c
 check_invariants()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 187fdcc2
 check_messages()
-  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body dd395ba7
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
-  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body b544234d
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
   returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body acbbb961
+concurrency_key(p_path text[], p_context jsonb)
+  returns text, sql immutable, body 697073e1
+concurrency_left(p_limits stepwell.namespaces)
+  returns integer, plpgsql stable, body 6aae8532
+configure_dispatch(p_queue_window integer, p_boost interval)
+  returns void, sql volatile, body 346d7140
 create_queue(p_queue text)
   returns void, plpgsql volatile, body 2c36a612
 delay_seconds(p_value jsonb)
   returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body b4eca5d1
-enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
-  returns text[], plpgsql volatile, body 2def959d
+dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost interval)
+  returns timestamp with time zone, sql stable, body 53456a69
+dispatch_namespace(p_namespace text, p_most integer)
+  returns integer, plpgsql volatile, body 381b620b
+dispatch_steps(p_batch integer, OUT dispatched integer, OUT attentive boolean, OUT namespaces text[])
+  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body c1e998e6
+enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
+  returns text[], plpgsql volatile, body b8b72b00
 fail_overdue_tasks(p_batch integer)
-  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 798a86ab
+  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])
   returns uuid[], plpgsql volatile, body 6af85437
 failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
   returns text, sql immutable, body 794303ab
+free_keys(p_task_ids uuid[])
+  returns void, plpgsql volatile, body 69853a7e
+gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
+  returns record, plpgsql stable, body 43e1d181
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
   returns void, plpgsql volatile, body 6163f7bf
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 67da4d4d
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 1429277a
 initialize_tasks(p_batch integer)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body ea1baf73
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body cf2d442a
 is_result(p_message jsonb)
   returns boolean, sql immutable, body 7d0caf97
+limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
+  returns void, plpgsql volatile, body 6868a5ad
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
 messages_in_flight()
-  returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body f4c4b165
+  returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 7fa1a52c
 microseconds(p_value jsonb)
   returns interval, sql immutable, body 856842e6
 now()
@@ -231,18 +300,28 @@ pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text
   returns boolean, plpgsql volatile, body 99177c7f
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 9cee15bd
+pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
+  returns record, plpgsql volatile, body 23a4be24
 priority_level(p_priority text)
   returns smallint, sql immutable, body ff6e4bdd
+queue_length(p_namespace text, p_most integer)
+  returns integer, plpgsql stable, body 787c8e0e
+queue_room(p_namespace text, p_window integer, p_enough integer)
+  returns integer, plpgsql stable, body 5e1713d2
+queue_status()
+  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable, body 3248cd6d
+rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
+  returns integer, plpgsql volatile, body 79276768
 read_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 3fc979c7
 recover_claims(p_batch integer)
-  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 31a7dbb6
+  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body dea4ecbb
 register_workflow(p_definition jsonb)
-  returns integer, plpgsql volatile, body 956044ef
+  returns integer, plpgsql volatile, body 22bb78bd
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
-  returns integer, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 56363b86
+  returns integer, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body bc8729e0
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
-  returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body fcd0970b
+  returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 060ac060
 remove_dead_letters(p_batch integer, p_age interval)
   returns integer, plpgsql volatile, body ac76b6f9
 remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
@@ -258,15 +337,19 @@ report_results(p_worker_id text, p_results jsonb[])
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body df6858b7
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
-  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body df55b115
+  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 27015d97
+results_wait()
+  returns boolean, sql stable, body dc78cdc7
 resume_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile, body 2efacc99
 retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
   returns interval, sql volatile, body e7f49d92
 retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
   returns text[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body b88182c3
+send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
+  returns void, plpgsql volatile, body 224be456
 settle_tasks(p_task_ids uuid[])
-  returns uuid[], plpgsql volatile, body 6b55ec99
+  returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
   returns void, plpgsql volatile, body 763489a4
 smallints(p_array jsonb)
@@ -283,8 +366,12 @@ uuid_v7()
   returns uuid, sql volatile, body 46c3d1be
 uuid_v7_floor(p_time timestamp with time zone)
   returns uuid, sql immutable, body 00d5b1aa
+waiting_namespaces()
+  returns text[], sql stable, body 6196c4de
 wake_due_steps(p_batch integer)
   returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3eff9b
+withdraw_ready_steps(p_task_ids uuid[])
+  returns void, plpgsql volatile, body 89eedf62
 
 -- queues
 step_results: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, vacuum_truncate=false

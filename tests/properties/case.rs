@@ -44,6 +44,8 @@ pub enum Action {
     Work(usize, bool),
     /// An orchestrator applies up to so many results.
     Apply(usize),
+    /// An orchestrator sends up to so many of the steps that wait for their turn.
+    Dispatch(usize),
     /// Due retries are woken.
     Wake,
     /// Up to so many expired claims are recovered.
@@ -69,6 +71,10 @@ pub struct Case {
     pub nodes: Vec<Node>,
     /// So many tasks of this graph are submitted at once.
     pub tasks: usize,
+    /// The queue takes one step at a time from dispatch, or as many as there are.
+    pub short_queue: bool,
+    /// The tasks have the same concurrency key, and this is its limit.
+    pub key_limit: Option<u16>,
     /// What happens first. Then everything runs until nothing moves,
     pub actions: Vec<Action>,
     /// and after each of these again.
@@ -87,6 +93,12 @@ impl Case {
         };
         if self.tasks > 1 {
             without(&|case| case.tasks -= 1);
+        }
+        if self.short_queue {
+            without(&|case| case.short_queue = false);
+        }
+        if self.key_limit.is_some() {
+            without(&|case| case.key_limit = None);
         }
         for place in 0..self.afterwards.len() {
             without(&|case| _ = case.afterwards.remove(place));
@@ -121,8 +133,16 @@ impl Case {
 pub fn cases(largest: usize) -> impl Strategy<Value = Case> {
     let cancel_or_retry =
         prop_oneof![6 => (0..2_usize).prop_map(Action::Retry), 1 => (0..2_usize).prop_map(Action::Cancel)];
-    (1..=2_usize, vec(actions(), 0..100), vec(cancel_or_retry, 0..5), graphs(largest))
-        .prop_map(|(tasks, actions, afterwards, nodes)| Case { nodes, tasks, actions, afterwards })
+    let key_limit = prop_oneof![3 => Just(None), 1 => (1..=3_u16).prop_map(Some)];
+    (1..=2_usize, any::<bool>(), key_limit, vec(actions(), 0..100), vec(cancel_or_retry, 0..5), graphs(largest))
+        .prop_map(|(tasks, short_queue, key_limit, actions, afterwards, nodes)| Case {
+            nodes,
+            tasks,
+            short_queue,
+            key_limit,
+            actions,
+            afterwards,
+        })
 }
 
 fn graphs(largest: usize) -> impl Strategy<Value = Vec<Node>> {
@@ -153,6 +173,7 @@ fn actions() -> impl Strategy<Value = Action> {
         14 => (1..6_usize).prop_map(Action::Claim),
         16 => (1..6_usize, any::<bool>()).prop_map(|(count, newest)| Action::Work(count, newest)),
         14 => (1..6_usize).prop_map(Action::Apply),
+        6 => (1..5_usize).prop_map(Action::Dispatch),
         6 => Just(Action::Wake),
         4 => (1..3_usize).prop_map(Action::Recover),
         3 => Just(Action::Heartbeat),
@@ -168,7 +189,13 @@ fn actions() -> impl Strategy<Value = Action> {
 // A failing case is printed whole: one line a step, and the actions on one.
 impl fmt::Debug for Case {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "{} task(s) of {} step(s)", self.tasks, self.nodes.len())?;
+        let (short, limit) = (self.short_queue, self.key_limit);
+        writeln!(
+            f,
+            "{} task(s) of {} step(s), short queue: {short}, key limit: {limit:?}",
+            self.tasks,
+            self.nodes.len()
+        )?;
         for (place, node) in self.nodes.iter().enumerate() {
             let Node { depends_on, max_attempts, ends } = node;
             writeln!(f, "  s{place} after {depends_on:?}, {max_attempts} attempt(s), ends {ends:?}")?;

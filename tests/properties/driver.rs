@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use super::case::{Action, Case, End};
 use super::model::{Model, Moved, State, Try, BACKOFF_BASE, BACKOFF_CAP};
-use super::snapshot::{compare, next_messages, waits, START};
+use super::snapshot::{compare, messages, next_messages, waits, START};
 use crate::support::session::{sqlstate, WORKER};
-use crate::support::{complete, define, failed, Session};
+use crate::support::{complete, define_with, failed, Session};
 
 /// How often the cases came to what the test is about.
 pub type Reached = BTreeMap<&'static str, usize>;
@@ -20,8 +20,22 @@ pub type Reached = BTreeMap<&'static str, usize>;
 const RESET: &str = "
     delete from stepwell.tasks; delete from stepwell.steps; delete from stepwell.claims; delete from stepwell.step_timers;
     delete from stepwell.step_attempts; delete from stepwell.task_events; delete from stepwell.dead_letters;
+    delete from stepwell.ready_steps; delete from stepwell.keyed_steps; delete from stepwell.touched_keys;
     delete from stepwell.workflows; delete from pgmq.q_task_requests; delete from pgmq.q_step_results;
     do $$ begin if to_regclass('pgmq.q_test_queue') is not null then delete from pgmq.q_test_queue; end if; end $$;";
+
+/// How many steps whose attempts count are in the queue, with workers, or on their way back.
+const SENT: &str = "
+    select count(*) from stepwell.steps s
+     where s.state = 'enqueued'
+       and exists (select from stepwell.messages_in_flight() f
+                    where (f.task_id, f.position, f.attempt) = (s.task_id, s.position, s.attempt)
+                      and f.place not in ('ready_steps', 'keyed_steps'))";
+
+/// What waits, for whom, and what dispatch makes of it.
+const WAITS: &str = "
+    select concat_ws(' ', (select json_agg(q) from stepwell.queue_status() q), (select json_agg(r) from stepwell.ready_steps r),
+                     (select json_agg(k) from stepwell.keyed_steps k), (select json_agg(t) from stepwell.touched_keys t))";
 
 pub struct Driver<'a> {
     session: &'a mut Session,
@@ -54,9 +68,16 @@ impl<'a> Driver<'a> {
                     "backoff": backoff })
             })
             .collect();
-        session.register(&define("random", steps.into())).await?;
+        let keys = match case.key_limit {
+            Some(limit) => json!({ "concurrency": { "key": "customer.id", "limit": limit } }),
+            None => json!({}),
+        };
+        session.register(&define_with("random", steps.into(), keys)).await?;
+        let window = if case.short_queue { 1 } else { 1_000 };
+        session.run(&format!("select stepwell.configure_dispatch({window}, '60 s')")).await?;
+        let context = json!({ "customer": { "id": 7 } });
         let request =
-            |number| json!({ "workflow": "test/random", "context": {}, "correlation_id": format!("{number}") });
+            |number| json!({ "workflow": "test/random", "context": context, "correlation_id": format!("{number}") });
         let requests: Vec<String> = (0..case.tasks).map(|number| request(number).to_string()).collect();
         let tasks = session.submit(&requests).await?.iter().map(|task| task.task_id).collect();
         let model = Model::new(&case.nodes, case.tasks);
@@ -89,14 +110,24 @@ impl<'a> Driver<'a> {
 
     /// Lets everything run and time pass until nothing moves. Then every task has ended, and nothing is on its way.
     async fn settle(&mut self) -> Result<()> {
-        for _round in 0..1_000 {
-            for action in [Action::Initialize(9), Action::Claim(7), Action::Work(9, false), Action::Apply(8)] {
+        for _round in 0..2_000 {
+            let before = (self.model.moving(), self.held.len());
+            let moving = [
+                Action::Initialize(9),
+                Action::Dispatch(5),
+                Action::Claim(7),
+                Action::Work(9, false),
+                Action::Apply(8),
+            ];
+            for action in moving {
                 self.act(action).await.with_context(|| format!("{action:?}"))?;
             }
-            if !self.model.queue.is_empty() || !self.model.results.is_empty() {
+            if (self.model.moving(), self.held.len()) != before {
                 continue;
             }
             if self.model.timers.is_empty() && self.model.claims.is_empty() {
+                let why: String = self.session.value(WAITS).await?;
+                ensure!(self.model.queue.is_empty() && self.model.results.is_empty(), "nothing moves: {why}");
                 return self.assert_settled();
             }
             for action in [Action::Pass(61), Action::Wake, Action::Recover(9)] {
@@ -132,6 +163,11 @@ impl<'a> Driver<'a> {
                 let (completed, again, failed) = (applied.completed, applied.retried, applied.failed);
                 let finished = self.numbers(&applied.finished)?;
                 same(Moved { completed, again, failed, stale: applied.stale, finished }, expected)?;
+            }
+            Action::Dispatch(batch) => {
+                let dispatched = self.session.dispatch(batch as i32).await?;
+                ensure!(dispatched.dispatched <= batch as i32, "{dispatched:?}");
+                self.reach("dispatched", dispatched.dispatched > 0);
             }
             Action::Wake => {
                 let woken = self.session.wake_due(1_000).await?;
@@ -177,6 +213,11 @@ impl<'a> Driver<'a> {
                     false => same(sqlstate(retried).as_deref(), Some("SW005"))?,
                 }
             }
+        }
+        if let Some(limit) = self.case.key_limit {
+            let sent: i64 = self.session.value(SENT).await?;
+            self.reach("waits for its key", sent < self.model.queue.len() as i64);
+            ensure!(sent <= i64::from(limit), "{sent} steps of a key with a limit of {limit}");
         }
         compare(self.session, &self.model).await
     }
@@ -266,7 +307,12 @@ impl<'a> Driver<'a> {
             ("cancel of a finished task", task.is_some_and(|task| ["complete", "cancelled"].contains(&task.state))),
         ];
         moments.into_iter().for_each(|(moment, is)| self.reach(moment, is));
-        same(self.session.cancel(self.tasks[number]).await?.as_str(), self.model.cancel(number))
+        same(self.session.cancel(self.tasks[number]).await?.as_str(), self.model.cancel(number))?;
+        // What still waited for its turn is withdrawn; what was in the queue stays there, and is dropped when it is claimed.
+        let left = messages(self.session).await?;
+        self.reach("withdrawn", self.model.queue.iter().any(|it| of_it(it) && !left.contains(it)));
+        self.model.queue.retain(|it| !of_it(it) || left.contains(it));
+        Ok(())
     }
 
     fn reach(&mut self, what: &'static str, is: bool) {

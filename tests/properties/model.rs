@@ -94,6 +94,11 @@ impl Model {
         }
     }
 
+    /// What is different after anything has moved that needs no time to pass.
+    pub fn moving(&self) -> (usize, Vec<Try>, BTreeSet<i64>, usize) {
+        (self.requests.len(), self.queue.clone(), self.claims.keys().copied().collect(), self.results.len())
+    }
+
     pub fn initialize(&mut self, batch: usize) -> i32 {
         let popped: Vec<usize> = self.requests.drain(..batch.min(self.requests.len())).collect();
         popped.iter().for_each(|number| self.start(*number));

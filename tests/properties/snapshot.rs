@@ -14,7 +14,10 @@ pub const START: &str = "2030-01-01 00:00:00+00";
 // the database has come in the model.
 const LINES: &str = "
   with m as (select t.correlation_id as number, t.* from stepwell.tasks t),
+       waiting as (select r.task_id, r.position as step, r.attempt from stepwell.ready_steps r
+                   union all select k.task_id, k.position, k.attempt from stepwell.keyed_steps k where not k.admitted),
        flights as (select 'queued' as place, q.message, q.msg_id from pgmq.q_test_queue q
+                   union all select 'queued', to_jsonb(w), 0 from waiting w
                    union all select 'reported', q.message, q.msg_id from pgmq.q_step_results q)
   select format('request %s waits', q.message ->> 'correlation_id') from pgmq.q_task_requests q
   union all
@@ -63,19 +66,33 @@ pub async fn compare(session: &mut Session, model: &Model) -> Result<()> {
 
 /// The next messages that a claim of up to `batch` steps will pop.
 pub async fn next_messages(session: &mut Session, batch: usize) -> Result<Vec<Try>> {
-    let next: Vec<String> = session
-        .column(&format!(
+    tries(
+        session,
+        &format!(
             "select concat_ws(' ', t.correlation_id, q.message ->> 'step', q.message ->> 'attempt')
                from pgmq.q_test_queue q join stepwell.tasks t on t.task_id::text = q.message ->> 'task_id'
               order by q.msg_id limit {batch}"
-        ))
-        .await?;
+        ),
+    )
+    .await
+}
+
+/// All messages in the queue, and what waits to come there.
+pub async fn messages(session: &mut Session) -> Result<Vec<Try>> {
+    let sql = "select concat_ws(' ', t.correlation_id, f.position, f.attempt)
+                 from stepwell.messages_in_flight() f join stepwell.tasks t using (task_id)
+                where f.place in ('test_queue', 'ready_steps', 'keyed_steps')";
+    tries(session, sql).await
+}
+
+async fn tries(session: &mut Session, sql: &str) -> Result<Vec<Try>> {
+    let found: Vec<String> = session.column(sql).await?;
     let read = |line: &String| {
         let mut numbers = line.split(' ').map(str::parse::<usize>);
         let mut next = || Ok::<_, anyhow::Error>(numbers.next().expect("three numbers")?);
         Ok(Try { task: next()?, step: next()?, attempt: next()? as i16 })
     };
-    next.iter().map(read).collect()
+    found.iter().map(read).collect()
 }
 
 /// Until when the steps wait that wait for a retry, by task and step.

@@ -39,6 +39,7 @@ async fn submit_against_submit_with_the_same_key() -> Result<()> {
 async fn initialize_against_initialize_of_the_same_requests() -> Result<()> {
     const REQUESTS: usize = 1_000;
     let mut race = Race::new().await?;
+    race.session.widen_queues().await?;
     race.session.register(&chain(1)).await?;
     for _wave in 0..Race::waves() / 5 {
         let request = |_| format!(r#"{{"workflow": "test/chain", "context": {{}}, "task_id": "{}"}}"#, Uuid::now_v7());

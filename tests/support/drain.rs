@@ -5,12 +5,13 @@ use stepwell::store::ClaimedStep;
 
 use super::Session;
 
-/// Runs everything that can move now: initializes, claims, reports what `answer` says of each step, applies, until
+/// Runs everything that can move now: initializes, dispatches, claims, reports what `answer` says of each step, applies, until
 /// nothing moves. Returns the executed attempts in order, such as `a`, `b`, `b 2`.
 pub async fn drain(session: &mut Session, mut answer: impl FnMut(&ClaimedStep) -> String) -> Result<Vec<String>> {
     let mut executed = Vec::new();
     loop {
         let initialized = session.initialize(100).await?.popped;
+        session.dispatch(100).await?;
         let steps = session.claim(100).await?;
         let results: Vec<String> = steps.iter().map(&mut answer).collect();
         let refused = session.report(&results).await?;

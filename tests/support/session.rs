@@ -3,7 +3,7 @@
 use anyhow::{ensure, Result};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
-use stepwell::store::{Applied, ClaimedStep, Initialized, Overdue, Recovered, Submitted, Woken};
+use stepwell::store::{Applied, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Submitted, Woken};
 use stepwell::Workflow;
 use uuid::Uuid;
 
@@ -121,6 +121,15 @@ impl Session {
 
     pub async fn apply(&mut self, batch: i32) -> Answer<Applied> {
         self.hop("apply_results", batch).await
+    }
+
+    pub async fn dispatch(&mut self, batch: i32) -> Answer<Dispatched> {
+        self.hop("dispatch_steps", batch).await
+    }
+
+    /// For tests that want every ready step in its queue at once.
+    pub async fn widen_queues(&mut self) -> Answer<()> {
+        self.run("select stepwell.configure_dispatch(1000000, '60 s')").await.map(drop)
     }
 
     pub async fn wake_due(&mut self, batch: i32) -> Answer<Woken> {

@@ -1,6 +1,10 @@
 //! The part of `Stepwell::Native::Client` for operating: pausing and dead letters.
 
+use std::time::Duration;
+
 use magnus::{method, Error, Module, RClass, Ruby};
+
+use stepwell::store::Limits;
 
 use crate::client::{json, NativeClient};
 use crate::errors::entry;
@@ -10,6 +14,8 @@ pub(crate) fn init(class: RClass) -> Result<(), Error> {
     class.define_method("pause", method!(pause, 3))?;
     class.define_method("resume", method!(resume, 3))?;
     class.define_method("paused", method!(paused, 0))?;
+    class.define_method("limit", method!(limit, 5))?;
+    class.define_method("queues", method!(queues, 0))?;
     class.define_method("dead_letters", method!(dead_letters, 3))?;
     class.define_method("replay", method!(replay, 3))?;
     Ok(())
@@ -45,6 +51,32 @@ fn paused(ruby: &Ruby, client: &NativeClient) -> Result<Vec<String>, Error> {
     entry(ruby, || {
         let client = client.0.get(ruby)?.clone();
         block_on(ruby, async move { client.paused().await })
+    })
+}
+
+/// `rate`: steps, and the period in seconds.
+fn limit(
+    ruby: &Ruby,
+    client: &NativeClient,
+    namespace: String,
+    concurrency: Option<u32>,
+    rate: Option<(u32, f64)>,
+    reason: Option<String>,
+    actor: Option<String>,
+) -> Result<(), Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        let period = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
+        let limits = Limits { concurrency, rate: rate.map(|(steps, seconds)| (steps, period(seconds))) };
+        block_on(ruby, async move { client.limit(&namespace, limits, reason.as_deref(), actor.as_deref()).await })
+    })
+}
+
+/// JSON text of how each namespace is.
+fn queues(ruby: &Ruby, client: &NativeClient) -> Result<String, Error> {
+    entry(ruby, || {
+        let client = client.0.get(ruby)?.clone();
+        json(ruby, &block_on(ruby, async move { client.queues().await })?)
     })
 }
 

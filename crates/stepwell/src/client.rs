@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::database::Database;
 use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
-use crate::store::{DeadLetter, EventRow, StepRow, Submitted, TaskRow};
+use crate::store::{DeadLetter, EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
 use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
 
 /// How long what is known of a workflow is believed; a newer version may be registered meanwhile.
@@ -308,6 +308,43 @@ impl Client {
         let resumed = self.persist(|| self.database.store().resume_namespace(namespace, reason, actor)).await?;
         self.database.signals().publish_steps(&[namespace.to_owned()]);
         Ok(resumed)
+    }
+
+    /// Limits a namespace: how many of its steps are in its queue and in work together, and how many come into its queue
+    /// within some time. What was limited before and is not any more is free.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name, or no limit.
+    pub async fn limit(
+        &self,
+        namespace: &str,
+        limits: Limits,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<()> {
+        check_namespaces("the namespace", &[namespace])?;
+        let mut problems = Vec::new();
+        for (field, number) in [("concurrency", limits.concurrency), ("rate", limits.rate.map(|(steps, _)| steps))] {
+            if number.is_some_and(|number| !(1..=1_000_000).contains(&number)) {
+                problems.push(Problem::new(field, "must be from 1 to 1000000"));
+            }
+        }
+        let day = Duration::from_secs(86_400);
+        if limits.rate.is_some_and(|(_, period)| period < Duration::from_millis(100) || period > day) {
+            problems.push(Problem::new("period", "must be from 100ms to a day"));
+        }
+        if !problems.is_empty() {
+            return Err(Error::validation(format!("limit of {namespace}"), problems));
+        }
+        self.persist(|| self.database.store().limit_namespace(namespace, limits, reason, actor)).await?;
+        self.database.signals().publish_steps(&[namespace.to_owned()]);
+        Ok(())
+    }
+
+    /// How each namespace is: what stands in its queue, what waits for a place there, what workers hold, and what it
+    /// waits for.
+    pub async fn queues(&self) -> Result<Vec<QueueStatus>> {
+        self.persist(|| self.database.store().queue_status()).await
     }
 
     /// Names of the namespaces that are paused.

@@ -24,18 +24,21 @@ module Stepwell
     # @param priority [Symbol, String, Integer, nil] of tasks that ask for none: :low, :normal, :high, :urgent,
     #   -10..10
     # @param timeout [Numeric, nil] seconds from submit after which a task is overdue
+    # @param concurrency [Hash, nil] key: a key of the context, with dots to what stands inside ("customer.id"), and
+    #   limit: how many steps may be on their way at the same time of tasks with the same value there
     # @yield the steps; see {WorkflowBuilder#step}
     # @return [void]
     # @raise [ValidationError] naming each field and step that is wrong
     def workflow(full_name, version: "1.0.0", description: nil, input_schema: nil, priority: nil, timeout: nil,
-                 &block)
+                 concurrency: nil, &block)
       raise ValidationError, "workflow #{full_name}: give a block with its steps" unless block
 
       builder = WorkflowBuilder.new(full_name.to_s)
       builder.instance_eval(&block)
       namespace, name = full_name.to_s.split("/", 2)
       definition = { namespace: namespace, name: name.to_s, version: version, description: description,
-                     input_schema: input_schema, priority: priority, timeout: timeout, steps: builder.steps }.compact
+                     input_schema: input_schema, priority: priority, timeout: timeout, concurrency: concurrency,
+                     steps: builder.steps }.compact
       registry.add(Native::Workflow.from_json(JsonValue.generate(definition)), builder.handlers)
     rescue JsonValue::Refused => e
       raise ValidationError, "workflow #{full_name} #{e.message}"

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Stepwell
-  # What operating needs: pausing namespaces, dead letters. All of it is kept with who did it and why, in
+  # What operating needs: pausing and limiting namespaces, dead letters. All of it is kept with who did it and why, in
   # stepwell.task_events.
   class << self
     # Pauses a namespace: none of its steps is claimed until it is resumed. What workers hold goes on: what is being
@@ -28,6 +28,32 @@ module Stepwell
     # @return [Array<String>] the namespaces that are paused
     def paused
       connection.client.paused
+    end
+
+    # Limits a namespace, in the whole database, from now on. What was limited before and is not named now is free.
+    # @param namespace [String, Symbol]
+    # @param concurrency [Integer, nil] most steps of it at the same time, those that stand in its queue included
+    # @param rate [Integer, nil] most steps that come into its queue within any period
+    # @param period [Numeric] seconds, 0.1 to a day
+    # @param reason [String, nil]
+    # @param actor [String, nil] who; by default the database user
+    # @return [void]
+    # @raise [ValidationError] when there is no such namespace, or a limit is none
+    def limit(namespace, concurrency: nil, rate: nil, period: 1, reason: nil, actor: nil)
+      { concurrency: concurrency, rate: rate }.each do |name, number|
+        next if number.nil? || (number.is_a?(Integer) && number.between?(1, 1_000_000))
+
+        raise ValidationError, "#{name}: #{number.inspect} must be an Integer from 1 to 1000000"
+      end
+      raise ValidationError, "period: #{period.inspect} must be a number of seconds" unless period.is_a?(Numeric)
+
+      connection.client.limit(namespace.to_s, concurrency, rate && [rate, Float(period)], reason, actor)
+      nil
+    end
+
+    # @return [Array<QueueStatus>] each namespace: what stands in its queue, what waits for a place there, and why
+    def queues
+      QueueStatus.parse(connection.client.queues)
     end
 
     # @param queue [String, nil] "task_requests", "step_results" or a namespace's queue, such as "orders_queue"; nil

@@ -59,9 +59,10 @@ module Stepwell
       @connection.url
     end
 
-    # @return [Hash] running:, database: (URL without credentials), uptime: (seconds), summary: (counts since the start)
+    # @return [Hash] running:, database: (URL without credentials), uptime: (seconds), summary: (counts since the
+    #   start), queues: (an Array of {QueueStatus}; nil when the database does not answer)
     def status
-      JSON.parse(@native.status, symbolize_names: true)
+      JSON.parse(@native.status, symbolize_names: true).merge(queues: queues)
     end
 
     # Submits a task to this orchestrator's database; see {Stepwell.submit}.
@@ -73,6 +74,14 @@ module Stepwell
     # @return [String]
     def inspect
       "#<Stepwell::Orchestrator #{Native.mask_url(database_url)} #{running? ? "running" : "stopped"}>"
+    end
+
+    private
+
+    def queues
+      QueueStatus.parse(@connection.client.queues)
+    rescue Error
+      nil
     end
   end
 end

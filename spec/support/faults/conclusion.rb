@@ -37,6 +37,7 @@ module Specs
         expect(history.dead_letters.map(&:first).tally).to eq(dead_letters)
         expect(history.invented).to be_empty
         expect(history.violations).to be_empty
+        expect(history.deadlocks).to eq(0)
         expect(history.leftovers).to be_empty
       end
 

@@ -45,9 +45,15 @@ module Specs
       # @return [Array<String>] what should be empty at the end
       def leftovers
         queues = rows("select 'q_' || queue_name from pgmq.meta").flatten.map { |name| "pgmq.#{name}" }
-        tables = [*queues, *%w[claims step_timers unvalidated_tasks].map { |name| "stepwell.#{name}" }]
+        ours = %w[claims step_timers unvalidated_tasks ready_steps keyed_steps touched_keys]
+        tables = [*queues, *ours.map { |name| "stepwell.#{name}" }]
         counts = tables.map { |table| "select '#{table}', count(*) from #{table}" }.join(" union all ")
         rows(counts).reject { |_, count| count == "0" }.map { |row| row.join(": ") }
+      end
+
+      # @return [Integer] that PostgreSQL has counted since it started
+      def deadlocks
+        rows("select deadlocks from pg_stat_database where datname = current_database()").flatten[0].to_i
       end
 
       # @return [Array<String>]

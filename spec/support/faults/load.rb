@@ -35,13 +35,13 @@ module Specs
         eventually(30, "the end of one more task") { psql(finished, url: url) == "t" }
       end
 
-      # @param seconds [Numeric] how long is measured
-      # @return [Float] steps that complete in a second, now
-      def steps_per_second(seconds, url: database_url)
+      # @param seconds [Numeric, nil] how long is measured; with a block, for as long as it takes
+      # @return [Integer] steps that complete in a second, now
+      def steps_per_second(seconds = nil, url: database_url)
         count = -> { psql("select count(*) from stepwell.steps where state = 'complete'", url: url).to_i }
         before = count.call
         started = Patience.now
-        IO.select(nil, nil, nil, seconds)
+        block_given? ? yield : IO.select(nil, nil, nil, seconds)
         ((count.call - before) / (Patience.now - started)).round
       end
 

@@ -27,6 +27,8 @@ pub struct Config {
     pub database: Database,
     /// The orchestrator's loops.
     pub orchestrator: Orchestrator,
+    /// Which ready step goes next.
+    pub dispatch: Dispatch,
     /// Workers.
     pub worker: Worker,
     /// How long what has finished is kept.
@@ -69,6 +71,19 @@ pub struct Orchestrator {
     pub result_batch: u32,
     /// Most timers, or expired claims, in one transaction.
     pub upkeep_batch: u32,
+}
+
+/// Section `dispatch`.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Dispatch {
+    /// Most steps that stand in a namespace's queue; the others wait, ordered by age and priority.
+    pub window: u32,
+    /// The waiting time that one level of priority is worth.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub boost: Duration,
+    /// Most steps that come into queues in one transaction.
+    pub batch: u32,
 }
 
 /// Section `worker`.
@@ -194,6 +209,8 @@ impl Config {
             ("orchestrator.request_batch", self.orchestrator.request_batch),
             ("orchestrator.result_batch", self.orchestrator.result_batch),
             ("orchestrator.upkeep_batch", self.orchestrator.upkeep_batch),
+            ("dispatch.window", self.dispatch.window),
+            ("dispatch.batch", self.dispatch.batch),
             ("retention.batch", self.retention.batch),
             ("worker.concurrency", self.worker.concurrency),
             ("worker.claim_batch", self.worker.claim_batch),

@@ -1,6 +1,8 @@
-//! The orchestrator: requests become tasks, results are applied, what is due is enqueued, what is old removed. Any number of them run on one
+//! The orchestrator: requests become tasks, results are applied, ready steps are
+//! dispatched, what is due is enqueued, what is old removed. Any number of them run on one
 //! database without knowing of each other; every hop is one transaction that locks what it needs.
 
+mod dispatch;
 mod hop_loop;
 mod requests;
 mod results;
@@ -12,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, Notify};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -57,6 +59,7 @@ impl Orchestrator {
     /// As [`Store::migrate`](crate::store::Store::migrate).
     pub async fn start(database: Database) -> Result<Self> {
         database.store().migrate().await?;
+        database.store().configure_dispatch(&database.config().dispatch).await?;
         let orchestrator = Self {
             database,
             totals: Arc::default(),
@@ -68,7 +71,9 @@ impl Orchestrator {
         let (database, totals, shutdown) = (&orchestrator.database, &orchestrator.totals, &orchestrator.shutdown);
         orchestrator.tasks.spawn(requests::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.spawn(results::run(database.clone(), totals.clone(), shutdown.clone()));
-        orchestrator.tasks.spawn(upkeep::run(database.clone(), totals.clone(), shutdown.clone()));
+        let due = Arc::new(Notify::new());
+        orchestrator.tasks.spawn(upkeep::run(database.clone(), totals.clone(), due.clone(), shutdown.clone()));
+        orchestrator.tasks.spawn(dispatch::run(database.clone(), totals.clone(), due, shutdown.clone()));
         orchestrator.tasks.spawn(retention::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.close();
         tracing::info!(database = database.store().masked_url(), "orchestrator started");

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::pause;
@@ -9,11 +10,11 @@ use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
 
-pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+pub(super) async fn run(database: Database, totals: Arc<Totals>, ready: Arc<Notify>, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
     let mut backoff = database.backoff("upkeep");
     while !shutdown.is_cancelled() {
-        match cycle(&database, &totals, settings.upkeep_batch).await {
+        match cycle(&database, &totals, &ready, settings.upkeep_batch).await {
             Ok(more) => {
                 backoff.succeeded();
                 if !more {
@@ -26,8 +27,11 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
 }
 
 /// One round. Returns whether there is more than fitted into the batches.
-async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool> {
+async fn cycle(database: &Database, totals: &Totals, ready: &Notify, batch: u32) -> Result<bool> {
     let upkeep = database.store().has_upkeep().await?;
+    if upkeep.ready {
+        ready.notify_one();
+    }
     let mut popped = Vec::new();
     if upkeep.overdue {
         popped.push(fail_overdue(database, totals, batch).await?);

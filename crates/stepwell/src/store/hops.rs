@@ -3,7 +3,9 @@
 use sqlx::{Connection, FromRow, PgConnection};
 use uuid::Uuid;
 
+use super::claims::interval;
 use super::{OrFail, Store};
+use crate::config;
 use crate::error::Result;
 
 /// Outcome of one `initialize_tasks`.
@@ -83,6 +85,17 @@ pub struct Overdue {
     pub finished: Vec<Uuid>,
 }
 
+/// Outcome of one `dispatch_steps`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Dispatched {
+    /// Steps that came into queues.
+    pub dispatched: i32,
+    /// Whether to look again soon: steps wait for their turn, or something is limited.
+    pub attentive: bool,
+    /// Namespaces whose queues got messages.
+    pub namespaces: Vec<String>,
+}
+
 /// What is due by time.
 #[derive(Debug, Clone, Copy, FromRow)]
 pub(crate) struct Upkeep {
@@ -92,6 +105,8 @@ pub(crate) struct Upkeep {
     pub(crate) due: bool,
     /// The deadline of a task has passed.
     pub(crate) overdue: bool,
+    /// Steps wait for their turn.
+    pub(crate) ready: bool,
 }
 
 /// A pending task whose context has to be checked against its workflow's input schema.
@@ -121,6 +136,18 @@ impl Store {
         self.hop("select * from stepwell.wake_due_steps($1)", batch).await
     }
 
+    /// Lets up to `batch` ready steps come into the queues of their namespaces, as far as there is room.
+    pub async fn dispatch_steps(&self, batch: u32) -> Result<Dispatched> {
+        self.hop("select * from stepwell.dispatch_steps($1)", batch).await
+    }
+
+    /// Writes what dispatch goes by: the window of queues, and what a level of priority is worth.
+    pub async fn configure_dispatch(&self, settings: &config::Dispatch) -> Result<()> {
+        let call = sqlx::query("select stepwell.configure_dispatch($1, $2)");
+        let window = i32::try_from(settings.window).unwrap_or(i32::MAX);
+        call.bind(window).bind(interval(settings.boost)).execute(self).await.or_fail(self).map(drop)
+    }
+
     /// Recovers up to `batch` expired claims.
     pub async fn recover_claims(&self, batch: u32) -> Result<Recovered> {
         self.hop("select * from stepwell.recover_claims($1)", batch).await
@@ -145,7 +172,8 @@ impl Store {
         sqlx::query_as(
             "select exists (select from stepwell.claims c where c.expires_at <= n.now) as expired,
                     exists (select from stepwell.step_timers t where t.due_at <= n.now) as due,
-                    exists (select from stepwell.task_deadlines d where d.due_at <= n.now) as overdue
+                    exists (select from stepwell.task_deadlines d where d.due_at <= n.now) as overdue,
+                    exists (select from stepwell.ready_steps) or exists (select from stepwell.touched_keys) as ready
                from (select stepwell.now() as now offset 0) n",
         )
         .fetch_one(self)

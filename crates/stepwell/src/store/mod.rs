@@ -16,8 +16,8 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
-pub use hops::{Applied, Initialized, Overdue, Recovered, UnvalidatedTask, Woken};
-pub use operate::{DeadLetter, Removed};
+pub use hops::{Applied, Dispatched, Initialized, Overdue, Recovered, UnvalidatedTask, Woken};
+pub use operate::{DeadLetter, Limits, QueueStatus, Removed};
 pub use tasks::{EventRow, StepRow, Submitted, TaskRow};
 pub use workflows::RegisteredWorkflow;
 

@@ -30,6 +30,42 @@ pub struct DeadLetter {
     pub buried_at: i64,
 }
 
+/// What a namespace may do. None: no limit.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Limits {
+    /// Most steps of it in its queue and in work together.
+    pub concurrency: Option<u32>,
+    /// Most steps that come into its queue within any such time.
+    pub rate: Option<(u32, Duration)>,
+}
+
+/// How a namespace is. Times are microseconds since 1970.
+#[derive(Debug, Clone, FromRow, Serialize)]
+pub struct QueueStatus {
+    /// Which.
+    pub namespace: String,
+    /// Steps that stand in its queue.
+    pub queued: i64,
+    /// When the oldest of them came there.
+    pub oldest_at: Option<i64>,
+    /// Steps that wait for a place in the queue.
+    pub ready: i64,
+    /// Steps that wait for others with the same concurrency key.
+    pub keyed: i64,
+    /// Steps that workers hold.
+    pub in_progress: i64,
+    /// Since when it is paused.
+    pub paused_at: Option<i64>,
+    /// Its limit of steps at the same time.
+    pub concurrency: Option<i32>,
+    /// Its limit of steps within `rate_period`.
+    pub rate: Option<i32>,
+    /// Microseconds.
+    pub rate_period: Option<i64>,
+    /// What the steps that are not in progress wait for; none when there are none.
+    pub waits_for: Option<String>,
+}
+
 /// Outcome of one `remove_finished_tasks`.
 #[derive(Debug, Clone, Copy, FromRow)]
 pub struct Removed {
@@ -64,6 +100,44 @@ impl Store {
     pub async fn paused_namespaces(&self) -> Result<Vec<String>> {
         let query = "select namespace from stepwell.namespaces where paused_at is not null order by namespace";
         sqlx::query_scalar(query).fetch_all(self).await.or_fail(self)
+    }
+
+    /// Limits a namespace; what was limited before and is not any more is free.
+    ///
+    /// # Errors
+    /// [`Error::UnknownNamespace`](crate::Error::UnknownNamespace).
+    pub async fn limit_namespace(
+        &self,
+        namespace: &str,
+        limits: Limits,
+        reason: Option<&str>,
+        actor: Option<&str>,
+    ) -> Result<()> {
+        let whole = |number: u32| i32::try_from(number).unwrap_or(i32::MAX);
+        sqlx::query("select stepwell.limit_namespace($1, $2, $3, $4, $5, $6)")
+            .bind(namespace)
+            .bind(limits.concurrency.map(whole))
+            .bind(limits.rate.map(|(steps, _)| whole(steps)))
+            .bind(limits.rate.map(|(_, period)| interval(period)))
+            .bind(reason)
+            .bind(actor)
+            .execute(self)
+            .await
+            .or_fail(self)
+            .map(drop)
+    }
+
+    /// How each namespace is, by name.
+    pub async fn queue_status(&self) -> Result<Vec<QueueStatus>> {
+        sqlx::query_as(
+            "select namespace, queued, (extract(epoch from oldest_at) * 1e6)::bigint as oldest_at, ready, keyed, in_progress,
+                    (extract(epoch from paused_at) * 1e6)::bigint as paused_at, concurrency, rate,
+                    (extract(epoch from rate_period) * 1e6)::bigint as rate_period, waits_for
+               from stepwell.queue_status() order by namespace",
+        )
+        .fetch_all(self)
+        .await
+        .or_fail(self)
     }
 
     /// Up to `limit` dead letters, of one queue or of all, the newest first, those before the one with the number

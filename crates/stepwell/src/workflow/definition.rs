@@ -35,10 +35,23 @@ pub struct Workflow {
     pub priority: i16,
     /// Seconds from submit after which a task is overdue.
     pub timeout: Option<f64>,
+    /// How many steps of tasks that have something in common may be on their way at the same time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub concurrency: Option<Concurrency>,
     /// The steps in topological order.
     pub steps: Vec<StepDefinition>,
     /// SHA-256 of all of the above, in hexadecimal.
     pub digest: String,
+}
+
+/// Tasks whose contexts hold the same value at `key` share `limit`, with those of other workflows of the namespace that
+/// have the same `key`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Concurrency {
+    /// Where the value stands in the context, from the outside in.
+    pub key: Vec<String>,
+    /// Most steps at the same time, at least 1.
+    pub limit: u16,
 }
 
 /// One step of a [`Workflow`].
@@ -90,8 +103,16 @@ struct Source {
     input_schema: Option<Box<RawValue>>,
     priority: Option<PrioritySource>,
     timeout: Option<DurationSource>,
+    concurrency: Option<ConcurrencySource>,
     #[serde(default)]
     steps: Vec<StepSource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ConcurrencySource {
+    key: String,
+    limit: i64,
 }
 
 #[derive(Debug, Deserialize)]
@@ -214,6 +235,7 @@ impl Source {
             problems.push(Problem::new("priority", "must be low, normal, high, urgent, or an integer from -10 to 10"));
         }
         let timeout = seconds("timeout", self.timeout.as_ref(), bare_numbers, &mut problems);
+        let concurrency = self.concurrency.as_ref().map(|source| source.check(&mut problems));
         let mut checked: Vec<StepDefinition> = Vec::with_capacity(self.steps.len());
         for step in &self.steps {
             checked.push(step.check(bare_numbers, &mut problems));
@@ -231,12 +253,28 @@ impl Source {
             input_schema: self.input_schema,
             priority: priority.unwrap_or_default().level(),
             timeout,
+            concurrency,
             steps,
             digest: String::new(),
         };
         let digest = Sha256::digest(workflow.to_json());
         workflow.digest = digest.iter().map(|byte| format!("{byte:02x}")).collect();
         Ok(workflow)
+    }
+}
+
+impl ConcurrencySource {
+    fn check(&self, problems: &mut Vec<Problem>) -> Concurrency {
+        let key: Vec<String> = self.key.split('.').map(str::to_owned).collect();
+        if key.iter().any(String::is_empty) || self.key.chars().count() > 255 {
+            let message = "must name a key of the context, with dots to what stands inside, such as customer.id";
+            problems.push(Problem::new("concurrency.key", message));
+        }
+        let limit = u16::try_from(self.limit).ok().filter(|limit| (1..=10_000).contains(limit));
+        if limit.is_none() {
+            problems.push(Problem::new("concurrency.limit", format!("{} must be from 1 to 10000", self.limit)));
+        }
+        Concurrency { key, limit: limit.unwrap_or(1) }
     }
 }
 

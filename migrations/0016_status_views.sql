@@ -9,13 +9,22 @@ create view stepwell.steps_in_progress as
 
 create view stepwell.step_status as
   select s.task_id, s.position, s.name,
-         case when p.task_id is not null then 'in_progress' else s.state::text end as state,
+         case when p.task_id is not null then 'in_progress'
+              when s.state = 'enqueued' and (r.task_id is not null or k.task_id is not null) then 'ready'
+              else s.state::text end as state,
          s.attempt, s.max_attempts, coalesce(p.worker_id, s.worker_id) as worker_id,
          s.started_at, s.finished_at, s.run_at, s.waiting_on, s.depends_on, s.result, s.progress,
          a.kind as error_kind, a.error_class, a.code as error_code, a.message as error_message
     from stepwell.steps s
     left join stepwell.steps_in_progress p
       on p.task_id = s.task_id and p.position = s.position and p.attempt = s.attempt and s.state = 'enqueued'
+    left join stepwell.keyed_steps k
+      on k.task_id = s.task_id and k.position = s.position and k.attempt = s.attempt and not k.admitted
+    left join lateral (
+      select w.task_id from stepwell.tasks t join stepwell.workflows f using (workflow_id) join stepwell.ready_steps w
+          on w.namespace = f.namespace and w.dispatch_at = stepwell.dispatch_at(t.created_at, t.priority, (select d.boost from stepwell.dispatch_settings d))
+         and w.task_id = s.task_id and w.position = s.position and w.attempt = s.attempt
+       where t.task_id = s.task_id and s.state = 'enqueued') r on true
     left join lateral (
       select l.* from stepwell.step_attempts l
        where l.task_id = s.task_id and l.position = s.position and s.state not in ('complete', 'resolved')
@@ -30,9 +39,11 @@ create view stepwell.task_status as
            when t.state = 'pending' then 'waits for an orchestrator to check its context against the input schema'
            when t.state = 'error' then coalesce(t.error, c.failure)
            when c.steps_in_progress > 0 then pg_catalog.format('%s steps are being executed', c.steps_in_progress)
-           when c.steps_enqueued > 0 and n.paused_at is not null
+           when c.steps_enqueued + c.steps_ready > 0 and n.paused_at is not null
              then pg_catalog.format('the namespace %s has been paused since %s', w.namespace, n.paused_at)
            when c.steps_enqueued > 0 then pg_catalog.format('%s steps wait for a worker of %s', c.steps_enqueued, w.namespace)
+           when c.steps_ready > 0
+             then pg_catalog.format('%s steps wait for their turn in %s, see stepwell.queue_status()', c.steps_ready, w.namespace)
            when c.next_run_at is not null then pg_catalog.format('waits for a retry at %s', c.next_run_at)
            else 'waits for an orchestrator'
          end as waits_for
@@ -43,6 +54,7 @@ create view stepwell.task_status as
       select count(*) as steps_total,
              count(*) filter (where s.state = 'in_progress') as steps_in_progress,
              count(*) filter (where s.state = 'enqueued') as steps_enqueued,
+             count(*) filter (where s.state = 'ready') as steps_ready,
              min(s.run_at) filter (where s.state = 'waiting_for_retry') as next_run_at,
              string_agg(s.name || ': ' || s.error_message, '; ' order by s.position)
                filter (where s.state = 'error') as failure

@@ -11,7 +11,7 @@ begin
       from pg_catalog.pg_proc p
      where p.pronamespace = 'stepwell'::regnamespace
        and p.proname in ('initialize_tasks', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
-                         'release_unhandled', 'apply_results', 'wake_due_steps', 'recover_claims',
+                         'release_unhandled', 'apply_results', 'dispatch_steps', 'wake_due_steps', 'recover_claims',
                          'fail_overdue_tasks', 'bury_message', 'cancel_task', 'retry_task', 'resolve_step',
                          'remove_finished_tasks')
   loop

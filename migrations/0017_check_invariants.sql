@@ -1,6 +1,6 @@
 -- The history checker. Every part reads each table once and joins by hash or merge; nothing is looked up once a row.
 
--- Which attempts of which steps are on their way: in a namespace's queue, in a claim, or in step_results.
+-- Which attempts of which steps are on their way: before a namespace's queue, in it, in a claim, or in step_results.
 create function stepwell.messages_in_flight()
 returns table (place text, task_id uuid, "position" smallint, attempt smallint)
 language plpgsql stable as $$
@@ -9,7 +9,11 @@ declare
 begin
   return query
     select 'claims', u.task_id, u.position, u.attempt
-      from stepwell.claims c cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt);
+      from stepwell.claims c cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+    union all
+    select 'ready_steps', r.task_id, r.position, r.attempt from stepwell.ready_steps r
+    union all
+    select 'keyed_steps', k.task_id, k.position, k.attempt from stepwell.keyed_steps k where not k.admitted;
   for v_queue in select q.queue_name from pgmq.meta q where q.queue_name = 'step_results' or q.queue_name in
                    (select w.namespace || '_queue' from stepwell.workflows w)
   loop
@@ -62,7 +66,7 @@ language sql stable as $$
      and (t.state = 'in_progress' or t.state = 'error' and t.steps_failed > 0)
 $$;
 
--- Invariant 2: each step against what its attempts left behind. 'ready' is between two attempts and may have either.
+-- Invariant 2: each step against what its attempts left behind.
 create function stepwell.check_attempts()
 returns table (invariant text, task_id uuid, step text, details text)
 language sql stable as $$
@@ -89,7 +93,7 @@ language sql stable as $$
      (case when s.attempt > s.max_attempts then format('is on attempt %s of %s', s.attempt, s.max_attempts) end),
      (case when s.attempt = s.max_attempts and s.state = 'waiting_for_retry'
            then format('waits for a retry after attempt %s of %s', s.attempt, s.max_attempts) end),
-     (case when case s.attempt when 0 then s.state not in ('pending', 'ready', 'cancelled') else s.state = 'pending' end
+     (case when case s.attempt when 0 then s.state not in ('pending', 'cancelled') else s.state = 'pending' end
            then format('is %s with attempt %s', s.state, s.attempt) end),
      (case when case when s.has_result then s.state not in ('complete', 'resolved') else s.state = 'complete' end
            then format('is %s %s a result', s.state, case when s.has_result then 'with' else 'without' end) end),
@@ -150,6 +154,19 @@ language sql stable as $$
     left join stepwell.step_timers t on t.task_id = s.task_id and t.position = s.position and t.due_at = s.run_at
    where s.state = 'waiting_for_retry' and t.task_id is null
   union all
+  select 'nothing lost', k.task_id, s.name,
+         format('attempt %s waits for the key %s, of which nobody is admitted and which nobody touched', k.attempt, k.key)
+    from stepwell.keyed_steps k
+    left join stepwell.steps s on s.task_id = k.task_id and s.position = k.position
+   where not k.admitted
+     and not exists (select from stepwell.touched_keys t where t.namespace = k.namespace and t.key = k.key)
+     and not exists (select from stepwell.keyed_steps a where a.namespace = k.namespace and a.key = k.key and a.admitted)
+  union all
+  select 'nothing lost', k.task_id, s.name, format('holds a place of the key %s, but is %s with attempt %s', k.key, s.state, s.attempt)
+    from stepwell.keyed_steps k
+    left join stepwell.steps s on s.task_id = k.task_id and s.position = k.position
+   where (s.state = 'enqueued' and s.attempt = k.attempt) is not true
+  union all
   select 'nothing lost', k.task_id, null, format('its idempotency key %s is settled, but it is nowhere', k.idempotency_key)
     from stepwell.idempotency_keys k
     left join stepwell.tasks t on t.task_id = k.task_id
@@ -171,7 +188,7 @@ language sql stable as $$
            count(*) filter (where s.state not in ('complete', 'resolved', 'cancelled')) as unfinished,
            count(*) filter (where s.state = 'cancelled') as cancelled,
            count(*) filter (where s.state = 'error') as failed,
-           count(*) filter (where s.state in ('ready', 'enqueued', 'waiting_for_retry')) as movable
+           count(*) filter (where s.state in ('enqueued', 'waiting_for_retry')) as movable
       from stepwell.tasks t
       left join stepwell.steps s on s.task_id = t.task_id
      group by t.task_id
