@@ -26,6 +26,7 @@ pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
         Core::SchemaTooOld { .. } | Core::SchemaDiffers { .. } | Core::Migration { .. } | Core::Pgmq { .. } => {
             "DatabaseError"
         }
+        Core::MissingPrivilege { .. } | Core::Pooled { .. } | Core::MayNotMigrate { .. } => "DatabaseError",
         _ => "Error",
     };
     error(ruby, name, failure.to_string())

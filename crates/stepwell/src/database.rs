@@ -42,11 +42,10 @@ impl Database {
     /// Connects, and starts listening for wake-ups of other processes.
     ///
     /// # Errors
-    /// As [`Store::connect`].
+    /// As [`Store::open`].
     pub async fn connect(url: &str, config: &Config) -> Result<Self> {
         let settings = &config.database;
-        let store = Store::connect(url, settings.pool_size, settings.connect_timeout).await?;
-        let store = store.with_call_timeout(settings.call_timeout);
+        let store = Store::open(url, settings).await?;
         let database = Self(Arc::new(Inner {
             store,
             url: url.to_owned(),
@@ -115,6 +114,14 @@ impl Database {
     }
 
     async fn receive_wakeups(self) {
+        if !self.store().has_sessions() {
+            tracing::warn!(
+                database = self.store().masked_url(),
+                "database.prepared_statements is false and there is no database.direct_url: wake-ups are not heard \
+                 through a pooler, work is found by polling; set database.direct_url to the server's own URL"
+            );
+            return;
+        }
         let mut failures = 0;
         loop {
             let listener = async {

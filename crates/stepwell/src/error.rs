@@ -105,6 +105,24 @@ pub enum Error {
         /// What the driver said.
         source: sqlx::Error,
     },
+    /// The role lacks a privilege (SQLSTATE 42501).
+    #[error("database {url}: {message}; as the owner of the schema: select stepwell.grant_role('{role}', KIND), where KIND is client, operator, worker or orchestrator")]
+    MissingPrivilege {
+        /// The URL without its credentials.
+        url: String,
+        /// Who lacks it.
+        role: String,
+        /// What PostgreSQL said.
+        message: String,
+    },
+    /// A statement that had been prepared was not there, or was there already (SQLSTATE 26000, 42P05).
+    #[error("database {url}: {message}; a pooler such as PgBouncer stands before the server: set database.direct_url to the server's own URL")]
+    Pooled {
+        /// The URL without its credentials.
+        url: String,
+        /// What PostgreSQL said.
+        message: String,
+    },
     /// A connection was not made in time.
     #[error("database {url}: no connection within {timeout:?}")]
     ConnectTimeout {
@@ -126,6 +144,16 @@ pub enum Error {
     /// The database has no schema, or an older one than this program needs.
     #[error("the schema in the database is at migration {found}, this program needs {known}: start an orchestrator of this version, which migrates it")]
     SchemaTooOld {
+        /// Newest migration in the database; 0 when there is none.
+        found: i64,
+        /// Newest migration in this program.
+        known: i64,
+    },
+    /// The schema must be migrated, and this role is not its owner.
+    #[error("the schema in the database is at migration {found}, this program needs {known}, and the role {role} may not migrate it: start an orchestrator of this version once as the schema's owner (before there is one: as a role that has CREATE on the database), then repeat select stepwell.grant_role(…) for the other roles")]
+    MayNotMigrate {
+        /// The role.
+        role: String,
         /// Newest migration in the database; 0 when there is none.
         found: i64,
         /// Newest migration in this program.

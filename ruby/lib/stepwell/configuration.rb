@@ -5,6 +5,9 @@ module Stepwell
   class Configuration
     # @return [String, nil] URL of the database; nil means DATABASE_URL, else the embedded PostgreSQL
     attr_accessor :database_url
+    # @return [String, nil] URL of the same database past a pooler such as PgBouncer, for wake-ups and migrations; nil
+    #   means that the database's URL is direct itself
+    attr_accessor :direct_url
     # @return [String, nil] "test", "development" or "production"; nil means STEPWELL_ENV, RAILS_ENV, RACK_ENV, else
     #   "development"
     attr_accessor :environment
@@ -33,7 +36,8 @@ module Stepwell
     private
 
     def overrides(url)
-      { database: url && { url: url }, embedded: embedded_directory && { directory: embedded_directory.to_s },
+      database = { url: url, direct_url: direct_url }.compact
+      { database: (database unless database.empty?), embedded: embedded_directory && { directory: embedded_directory.to_s },
         worker: lease && { lease: "#{(lease * 1000).round}ms" } }.compact
     end
   end

@@ -45,6 +45,11 @@ pub struct Config {
 pub struct Database {
     /// URL of the database; none means the embedded one.
     pub url: Option<String>,
+    /// URL of the same database past a pooler such as PgBouncer; none means that `url` is direct itself.
+    pub direct_url: Option<String>,
+    /// Whether statements are prepared once a connection; none means unless there is a `direct_url`. False says that
+    /// `url` leads to a pooler, where the next transaction may be on another connection.
+    pub prepared_statements: Option<bool>,
     /// Most connections of one orchestrator, worker or client, shared where they are in one process.
     pub pool_size: u32,
     /// How long a connection may take to be made.
@@ -204,6 +209,12 @@ impl Config {
     }
 
     fn check(self) -> Result<Self> {
+        if self.database.direct_url.is_some() && self.database.url.is_none() {
+            return Err(Error::Configuration {
+                message: "database.direct_url is set and database.url is not: set both, to the pooler and past it"
+                    .to_owned(),
+            });
+        }
         let positive = [
             ("database.pool_size", self.database.pool_size),
             ("orchestrator.request_batch", self.orchestrator.request_batch),
@@ -289,6 +300,8 @@ mod tests {
             ("worker: {leese: 60s}", "leese"),
             ("worker: {concurrency: many}", "concurrency"),
             ("worker: {concurrency: 0}", "worker.concurrency = 0"),
+            ("database: {direct_url: 'postgres://here/shop'}", "database.url is not"),
+            ("database: {prepared_statements: maybe}", "prepared_statements"),
         ] {
             let error = load_with(yaml).unwrap_err().to_string();
             assert!(error.contains(expected), "{yaml}: {error}");

@@ -6,9 +6,10 @@ use std::io;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
+use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgQueryResult, PgRow, PgStatement, PgTypeInfo};
-use sqlx::{Describe, Either, Error, Execute, Executor, PgConnection, Postgres};
+use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::{Connection, Describe, Either, Error, Execute, Executor, PgConnection, Postgres};
 
 use super::Store;
 
@@ -32,7 +33,21 @@ impl Store {
     ) -> Result<T, Error> {
         let mut lent = Lent(Some(self.pool.acquire().await?));
         let connection = lent.0.as_deref_mut().ok_or(Error::WorkerCrashed)?;
-        let Ok(outcome) = tokio::time::timeout(self.call_timeout, call(connection)).await else {
+        let work = async {
+            if self.sessions {
+                return call(connection).await;
+            }
+            // Behind a pooler only a transaction stays on one session, and a call takes two turns: what it parsed in the
+            // first must be there in the second.
+            let mut transaction = connection.begin().await?;
+            let outcome = call(&mut transaction).await;
+            match &outcome {
+                Ok(_) => transaction.commit().await?,
+                Err(_) => drop(transaction.rollback().await), // what the call said is what counts
+            }
+            outcome
+        };
+        let Ok(outcome) = tokio::time::timeout(self.call_timeout, work).await else {
             self.doubt_idle_connections();
             let message = format!("no answer within {:?} (database.call_timeout)", self.call_timeout);
             return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
@@ -64,6 +79,30 @@ fn is_of_no_use(error: &Error) -> bool {
     }
 }
 
+/// A query whose statement is kept on its connection, or not: behind a pooler its name would be met by others.
+struct Kept<E> {
+    query: E,
+    kept: bool,
+}
+
+impl<'q, E: Execute<'q, Postgres>> Execute<'q, Postgres> for Kept<E> {
+    fn sql(&self) -> &'q str {
+        self.query.sql()
+    }
+
+    fn statement(&self) -> Option<&PgStatement<'q>> {
+        self.query.statement()
+    }
+
+    fn take_arguments(&mut self) -> Result<Option<PgArguments>, BoxDynError> {
+        self.query.take_arguments()
+    }
+
+    fn persistent(&self) -> bool {
+        self.kept && self.query.persistent()
+    }
+}
+
 impl<'c> Executor<'c> for &'c Store {
     type Database = Postgres;
 
@@ -73,6 +112,7 @@ impl<'c> Executor<'c> for &'c Store {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        let query = Kept { query, kept: self.sessions };
         stream::once(self.bounded(async move |c| c.fetch_many(query).try_collect::<Vec<_>>().await))
             .flat_map(|outcome| match outcome {
                 Ok(items) => stream::iter(items.into_iter().map(Ok).collect::<Vec<_>>()),
@@ -87,6 +127,7 @@ impl<'c> Executor<'c> for &'c Store {
         'q: 'e,
         E: 'q + Execute<'q, Postgres>,
     {
+        let query = Kept { query, kept: self.sessions };
         Box::pin(self.bounded(async move |c| c.fetch_optional(query).await))
     }
 

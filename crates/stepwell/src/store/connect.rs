@@ -4,15 +4,21 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Acquire, ConnectOptions, Connection};
+use sqlx::{Acquire, ConnectOptions, Connection, PgConnection, PgPool};
 
 use super::{OrFail, Store};
 use crate::backoff::delay;
+use crate::config;
 use crate::error::{Error, Result};
 use crate::telemetry::mask_url;
 
 /// Longest that a call may take, unless the settings say otherwise.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Connections past a pooler: one listens, one migrates.
+const DIRECT: u32 = 2;
+/// Which database of which server a connection leads to, whatever it is called in the URL.
+const WHERE: &str =
+    "select pg_catalog.format('%s of the server started %s', current_database(), pg_catalog.pg_postmaster_start_time())";
 
 impl Store {
     /// Connects to the database at `url`, with at most `pool_size` connections.
@@ -21,23 +27,50 @@ impl Store {
     /// [`Error::Database`] when it refuses (wrong password, no such database, nobody listens), at once;
     /// [`Error::ConnectTimeout`] when it does not answer within `timeout`.
     pub async fn connect(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
-        let masked = mask_url(url);
-        let refused = |source| Error::Database { url: masked.clone(), source };
-        let options =
-            PgConnectOptions::from_str(url).map_err(refused)?.application_name("stepwell").disable_statement_logging();
-        // One connection outside the pool: a pool would try a refused address again and again until its timeout.
-        let first = tokio::time::timeout(timeout, options.connect())
-            .await
-            .map_err(|_| Error::ConnectTimeout { url: masked.clone(), timeout })?
-            .map_err(refused)?;
+        let (pool, first) = pool(url, pool_size, timeout).await?;
         let _closed = first.close().await;
-        let pool = PgPoolOptions::new()
-            .max_connections(pool_size)
-            .acquire_timeout(timeout)
-            // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
-            .test_before_acquire(false)
-            .connect_lazy_with(options);
-        Ok(Self { pool, url: masked.into(), call_timeout: CALL_TIMEOUT })
+        Ok(Self { pool, direct: None, sessions: true, url: mask_url(url).into(), call_timeout: CALL_TIMEOUT })
+    }
+
+    /// Connects to the database at `url` as the settings say, also through a pooler whose transactions are on any of its
+    /// connections: then a `direct_url` leads past it.
+    ///
+    /// # Errors
+    /// As [`connect`](Self::connect), for each of the two URLs; [`Error::Configuration`] when they lead to different
+    /// databases.
+    pub async fn open(url: &str, settings: &config::Database) -> Result<Self> {
+        let timeout = settings.connect_timeout;
+        let mut store = Self::connect(url, settings.pool_size, timeout).await?.with_call_timeout(settings.call_timeout);
+        store.sessions = settings.prepared_statements.unwrap_or(settings.direct_url.is_none());
+        let Some(direct_url) = &settings.direct_url else { return Ok(store) };
+
+        let (direct, mut first) = pool(direct_url, DIRECT, timeout).await?;
+        let there = sqlx::query_scalar(WHERE).fetch_one(&mut first).await;
+        let there: String = there.map_err(|source| Error::Database { url: mask_url(direct_url), source })?;
+        let _closed = first.close().await;
+        store.direct = Some(direct);
+        let here: String = sqlx::query_scalar(WHERE).fetch_one(&store).await.or_fail(&store)?;
+        if here != there {
+            store.close().await;
+            return Err(Error::Configuration {
+                message: format!(
+                    "database.direct_url ({}) leads to another database than database.url ({}): {there}, not {here}",
+                    mask_url(direct_url),
+                    store.masked_url()
+                ),
+            });
+        }
+        Ok(store)
+    }
+
+    /// For what needs a session of its own: notifications, locks of a session.
+    pub(super) fn direct(&self) -> &PgPool {
+        self.direct.as_ref().unwrap_or(&self.pool)
+    }
+
+    /// Whether a connection can be had that stays on one session.
+    pub(crate) fn has_sessions(&self) -> bool {
+        self.sessions || self.direct.is_some()
     }
 
     /// The same pool, with another limit for each call.
@@ -48,14 +81,14 @@ impl Store {
 
     /// A connection that receives notifications. It reconnects by itself.
     pub(crate) async fn listener(&self) -> Result<PgListener> {
-        PgListener::connect_with(&self.pool).await.or_fail(self)
+        PgListener::connect_with(self.direct()).await.or_fail(self)
     }
 
     /// Lets go of a listener whose connection is dead without a word, as soon as there is another connection: dropping
     /// the listener says farewell to the server, would wait for the answer for ever on the dead one, and the pool would
     /// be one connection short.
     pub(crate) async fn abandon_listener(&self, mut listener: PgListener) {
-        let options = self.pool.connect_options();
+        let options = self.direct().connect_options();
         let mut failures = 0;
         loop {
             if let Ok(Ok(fresh)) = tokio::time::timeout(self.call_timeout, options.connect()).await {
@@ -79,4 +112,26 @@ impl Store {
             .or_fail(self)?;
         Ok(())
     }
+}
+
+/// A pool, and a first connection outside it: a pool would try a refused address again and again until its timeout.
+async fn pool(url: &str, size: u32, timeout: Duration) -> Result<(PgPool, PgConnection)> {
+    let masked = mask_url(url);
+    let refused = |source| Error::Database { url: masked.clone(), source };
+    let options = PgConnectOptions::from_str(url)
+        .map_err(refused)?
+        .application_name("stepwell")
+        .extra_float_digits(None) // the server's default is as exact, and PgBouncer refuses the parameter
+        .disable_statement_logging();
+    let first = tokio::time::timeout(timeout, options.connect())
+        .await
+        .map_err(|_| Error::ConnectTimeout { url: masked.clone(), timeout })?
+        .map_err(refused)?;
+    let pool = PgPoolOptions::new()
+        .max_connections(size)
+        .acquire_timeout(timeout)
+        // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
+        .test_before_acquire(false)
+        .connect_lazy_with(options);
+    Ok((pool, first))
 }

@@ -155,11 +155,7 @@ impl Store {
 
     /// Whether a message stands in `queue`, at a fraction of what a hop costs: what an idle loop asks now and then.
     pub(crate) async fn has_messages(&self, queue: &str) -> Result<bool> {
-        // Queue names are checked when they are made: a-z, 0-9 and _. By the index, which skips what is deleted.
-        sqlx::query_scalar(&format!("select (select msg_id from pgmq.q_{queue} order by msg_id limit 1) is not null"))
-            .fetch_one(self)
-            .await
-            .or_fail(self)
+        sqlx::query_scalar("select stepwell.queue_has_messages($1)").bind(queue).fetch_one(self).await.or_fail(self)
     }
 
     /// Ends up to `batch` tasks whose deadline has passed.
@@ -200,10 +196,12 @@ impl Store {
         batch: u32,
         judge: impl Fn(&UnvalidatedTask) -> Option<String> + Send,
     ) -> Result<(usize, Vec<String>, Vec<Uuid>)> {
+        let sessions = self.sessions;
         let call = async move |connection: &mut PgConnection| {
             let mut transaction = connection.begin().await?;
             let tasks: Vec<UnvalidatedTask> = sqlx::query_as("select * from stepwell.take_unvalidated_tasks($1)")
                 .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+                .persistent(sessions)
                 .fetch_all(&mut *transaction)
                 .await?;
             if tasks.is_empty() {
@@ -214,6 +212,7 @@ impl Store {
             let (namespaces, rejected) = sqlx::query_as("select * from stepwell.admit_tasks($1, $2)")
                 .bind(&ids)
                 .bind(&errors)
+                .persistent(sessions)
                 .fetch_one(&mut *transaction)
                 .await?;
             transaction.commit().await?;

@@ -19,19 +19,22 @@ impl Store {
     /// Brings the schema to this program's version. Safe to call twice and from many processes at once.
     ///
     /// # Errors
-    /// [`Error::SchemaTooNew`] when a newer Stepwell migrated this database; [`Error::Pgmq`] and [`Error::Migration`]
-    /// when a statement fails.
+    /// [`Error::SchemaTooNew`] when a newer Stepwell migrated this database; [`Error::MayNotMigrate`] when there is
+    /// something to do and the role may not; [`Error::Configuration`] when there is and only a pooler to do it through;
+    /// [`Error::Pgmq`] and [`Error::Migration`] when a statement fails.
     pub async fn migrate(&self) -> Result<()> {
         let found = self.newest_migration().await?;
         if found == *NEWEST {
             return Ok(());
         }
         self.refuse_newer(found)?;
+        self.refuse_pooler(found)?;
+        self.refuse_others_than_the_owner(found).await?;
         self.install_pgmq().await?;
 
         // A connection of its own, closed after: the search path must not leak into the pool. The migrator keeps its
         // table in our schema, beside nobody else's.
-        let options = self.pool.connect_options().as_ref().clone().options([("search_path", "stepwell")]);
+        let options = self.direct().connect_options().as_ref().clone().options([("search_path", "stepwell")]);
         let mut connection = PgConnection::connect_with(&options).await.or_fail(self)?;
         self.create_schema(&mut connection).await?;
         let outcome = MIGRATIONS.run_direct(&mut connection).await;
@@ -64,16 +67,45 @@ impl Store {
         Ok(())
     }
 
+    /// Migrations are serialized by a lock that a session holds, which a pooler would lend to anybody.
+    fn refuse_pooler(&self, found: i64) -> Result<()> {
+        if self.has_sessions() {
+            return Ok(());
+        }
+        Err(Error::Configuration {
+            message: format!(
+                "the schema in the database is at migration {found}, this program needs {}, and a pooler \
+                 (database.prepared_statements is false) cannot migrate: set database.direct_url to the server's own URL",
+                *NEWEST
+            ),
+        })
+    }
+
+    async fn refuse_others_than_the_owner(&self, found: i64) -> Result<()> {
+        let (role, may): (String, bool) = sqlx::query_as(
+            "select current_user::text,
+                    coalesce((select pg_has_role(n.nspowner, 'usage') from pg_namespace n where n.nspname = 'stepwell'),
+                             has_database_privilege(current_database(), 'create'))",
+        )
+        .fetch_one(self.direct())
+        .await
+        .or_fail(self)?;
+        if may {
+            return Ok(());
+        }
+        Err(Error::MayNotMigrate { role, found, known: *NEWEST })
+    }
+
     async fn newest_migration(&self) -> Result<i64> {
         let migrated: bool = sqlx::query_scalar("select to_regclass('stepwell._sqlx_migrations') is not null")
-            .fetch_one(&self.pool)
+            .fetch_one(self)
             .await
             .or_fail(self)?;
         if !migrated {
             return Ok(0);
         }
         sqlx::query_scalar("select coalesce(max(version), 0) from stepwell._sqlx_migrations where success")
-            .fetch_one(&self.pool)
+            .fetch_one(self)
             .await
             .or_fail(self)
     }
@@ -96,7 +128,7 @@ impl Store {
                     exists (select from pg_available_extensions where name = 'pgmq')
                       and to_regclass('pgmq.__pgmq_migrations') is null",
         )
-        .fetch_one(&self.pool)
+        .fetch_one(self)
         .await
         .or_fail(self)?;
         if installed {
@@ -110,11 +142,11 @@ impl Store {
                 }
             }
         }
-        pgmq::install::install_sql_from_embedded(&self.pool).await.map_err(|source| Error::Pgmq { source })
+        pgmq::install::install_sql_from_embedded(self.direct()).await.map_err(|source| Error::Pgmq { source })
     }
 
     async fn create_extension(&self) -> Result<()> {
-        let mut transaction = self.pool.begin().await.or_fail(self)?;
+        let mut transaction = self.direct().begin().await.or_fail(self)?;
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
             .execute(&mut *transaction)

@@ -27,6 +27,10 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    /// Past the pooler, where `pool` leads to one: for what needs a session. None means that `pool` does.
+    direct: Option<PgPool>,
+    /// Whether a connection of `pool` stays on one session, so that what is prepared on it is there the next time.
+    sessions: bool,
     /// For messages: the URL without credentials.
     url: Arc<str>,
     /// Longest that a call may take.
@@ -47,6 +51,9 @@ impl Store {
     /// Ends all connections; calls under way finish first. Those that are dead without a word are left to the system.
     pub async fn close(&self) {
         let closed = async {
+            if let Some(direct) = &self.direct {
+                direct.close().await;
+            }
             self.pool.close().await;
             // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
             while self.pool.size() > 0 {
@@ -63,6 +70,12 @@ impl Store {
             Some("SW002") => Error::WorkflowConflict { message: message() },
             Some("SW006") => Error::UnknownNamespace { message: message() },
             Some("SW005") => Error::InvalidTransition { message: message() },
+            Some("42501") => Error::MissingPrivilege {
+                url: self.url.to_string(),
+                role: self.pool.connect_options().get_username().to_owned(),
+                message: message(),
+            },
+            Some("26000" | "42P05") if self.sessions => Error::Pooled { url: self.url.to_string(), message: message() },
             _ => Error::Database { url: self.url.to_string(), source: error },
         }
     }

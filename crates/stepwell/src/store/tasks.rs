@@ -164,7 +164,7 @@ impl Store {
                     m.message ->> 'correlation_id', null, (extract(epoch from m.enqueued_at) * 1e6)::bigint,
                     (extract(epoch from m.buried_at) * 1e6)::bigint
                from (select 'pending' as state, q.message, null::text as reason, q.enqueued_at, null::timestamptz as buried_at
-                       from pgmq.q_task_requests q where q.message ->> 'task_id' = $1::text
+                       from stepwell.queued_requests q where q.message ->> 'task_id' = $1::text
                      union all
                      select 'error', d.message, d.reason, d.enqueued_at, d.buried_at
                        from stepwell.dead_letters d
@@ -244,7 +244,7 @@ impl Store {
                 where not exists (select from stepwell.tasks t where t.task_id = id))
              select id from missing
               where id not in (
-                  select stepwell.as_uuid(message ->> 'task_id') from pgmq.q_task_requests
+                  select stepwell.as_uuid(message ->> 'task_id') from stepwell.queued_requests
                    where stepwell.as_uuid(message ->> 'task_id') = any ($1)
                   union all
                   select stepwell.as_uuid(message ->> 'task_id') from stepwell.dead_letters
