@@ -59,7 +59,8 @@ const PARTS: [(&str, &str); 7] = [
         "functions",
         "select format(E'%s(%s)\\n  returns %s, %s %s%s, body %s', p.proname, pg_get_function_arguments(p.oid),
                   pg_get_function_result(p.oid), l.lanname,
-                  case p.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end,
+                  case p.provolatile when 'i' then 'immutable' when 's' then 'stable' else 'volatile' end
+                    || case when p.prosecdef then ' security definer' else '' end,
                   coalesce(', set ' || array_to_string(p.proconfig, ', '), ''), left(md5(p.prosrc), 8))
            from pg_proc p join pg_language l on l.oid = p.prolang
           where p.pronamespace = 'stepwell'::regnamespace

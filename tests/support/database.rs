@@ -40,7 +40,9 @@ impl TestDatabase {
     }
 
     async fn create(migrated: bool) -> Result<Self> {
-        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("stepwell-tests");
+        // A cluster of each version of PostgreSQL that the tests run on.
+        let version = std::env::var("STEPWELL_POSTGRES_VERSION").unwrap_or_default();
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("stepwell-tests{version}"));
         let cluster = Cluster::start(&Options { directory, ..Options::default() }).await?;
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let database = Self { cluster: Some(cluster), name };

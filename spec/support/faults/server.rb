@@ -61,7 +61,7 @@ module Specs
 
       private
 
-      BIN = IO.popen(%w[pg_config --bindir], &:read).chomp
+      BIN = ENV.fetch("STEPWELL_POSTGRES_BIN") { IO.popen(%w[pg_config --bindir], &:read).chomp }
       # PostgreSQL refuses to run as root.
       USER = Process.uid.zero? ? "postgres" : nil
       private_constant :BIN, :USER

@@ -1,0 +1,79 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+require_relative "support/pooler"
+require_relative "support/programs"
+
+# PgBouncer in transaction mode before the server: no session survives a transaction.
+RSpec.describe "PgBouncer in transaction mode" do
+  include Specs::WherePrograms
+
+  # Nothing but a wake-up is quick.
+  polling = "5s"
+  slow = { STEPWELL__ORCHESTRATOR__POLLING_INTERVAL: polling, STEPWELL__WORKER__POLLING_INTERVAL: polling }
+
+  let(:pooler) { Specs::Pooler.new }
+  let(:direct) { database_url }
+  let(:pooled) { pooler.url(direct[%r{/(\w+)\?}, 1]) }
+
+  after { pooler.stop }
+
+  # @return [String] URL of a database that no migration has seen
+  def empty_database
+    name = "where_#{Process.pid}_#{rand(1_000_000)}"
+    psql("create database #{name}", url: new_database)
+    Specs::Cluster.url(name).tap { |url| @databases << url }
+  end
+
+  context "with a direct URL" do
+    let(:direct) { empty_database }
+    let(:env) { { DATABASE_URL: pooled, STEPWELL__DATABASE__DIRECT_URL: direct, STEPWELL__WORKER__LEASE: "1s", **slow } }
+
+    it "migrates, executes, heartbeats, cancels, and wakes at once" do
+      crew = [start_program(Specs::WherePrograms::ORCHESTRATOR, **env), start_program(Specs::WherePrograms::WORKER, **env)]
+      client = start_program(Specs::WherePrograms::CLIENT, **env)
+      expect(Array.new(3) { run_tasks(client, 1) }.min).to be < 3 # 1.3 of them in the handler
+      run_tasks(client, 200)
+
+      listening = psql("select count(*) from pg_stat_activity where query ilike 'listen%'", url: direct)
+      expect(listening).to eq("3")
+      expect(psql("select count(*) from pg_prepared_statements", url: pooled)).to eq("0")
+      finish_client(client)
+      expect(crew.reverse.map(&:wait)).to all(be_success)
+    end
+  end
+
+  it "says so when the direct URL leads to another database" do
+    other = new_database
+    with_variables("STEPWELL__DATABASE__DIRECT_URL" => other) do
+      expect { Stepwell::Orchestrator.embedded(database_url: pooled) }
+        .to raise_error(Stepwell::ConfigurationError, /direct_url .* leads to another database than database.url/)
+    end
+  end
+
+  context "without a direct URL" do
+    let(:env) { { DATABASE_URL: pooled, STEPWELL__DATABASE__PREPARED_STATEMENTS: "false" } }
+
+    it "works by polling, and each process warns once and says what to set" do
+      crew = [start_program(Specs::WherePrograms::ORCHESTRATOR, **env), start_program(Specs::WherePrograms::WORKER, **env)]
+      client = start_program(Specs::WherePrograms::CLIENT, **env)
+      run_tasks(client, 20)
+      finish_client(client)
+      expect(crew.reverse.map(&:wait)).to all(be_success)
+      expect([client, *crew].map { |process| process.errors.scan("set database.direct_url").size }).to eq([1, 1, 1])
+    end
+
+    it "refuses to migrate, and says what to set" do
+      url = pooler.url(empty_database[%r{/(\w+)\?}, 1])
+      run = run_ruby("Stepwell::Orchestrator.embedded", env: { **env, DATABASE_URL: url }.transform_keys(&:to_s))
+      expect(run.wait).not_to be_success
+      expect(run.errors).to match(/ConfigurationError.*cannot migrate|cannot migrate.*ConfigurationError/)
+    end
+  end
+
+  it "says what to set when nothing is set" do
+    run = run_ruby("Stepwell::Orchestrator.embedded { $stdin.read }", env: { "DATABASE_URL" => pooled })
+    eventually(20, "the advice") { run.errors.include?("set database.direct_url to the server's own URL") }
+    run.wait
+  end
+end
