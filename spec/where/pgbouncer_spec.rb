@@ -27,19 +27,19 @@ RSpec.describe "PgBouncer in transaction mode" do
 
   context "with a direct URL" do
     let(:direct) { empty_database }
-    let(:env) { { DATABASE_URL: pooled, STEPWELL__DATABASE__DIRECT_URL: direct, STEPWELL__WORKER__LEASE: "1s", **slow } }
+    let(:env) do
+      { DATABASE_URL: pooled, STEPWELL__DATABASE__DIRECT_URL: direct, STEPWELL__WORKER__LEASE: "1s", **slow }
+    end
 
     it "migrates, executes, heartbeats, cancels, and wakes at once" do
-      crew = [start_program(Specs::WherePrograms::ORCHESTRATOR, **env), start_program(Specs::WherePrograms::WORKER, **env)]
-      client = start_program(Specs::WherePrograms::CLIENT, **env)
-      expect(Array.new(3) { run_tasks(client, 1) }.min).to be < 3 # 1.3 of them in the handler
-      run_tasks(client, 200)
+      crew = start_crew(**env)
+      expect(Array.new(3) { run_tasks(crew.last, 1) }.min).to be < 3 # 1.3 of them in the handler
+      run_tasks(crew.last, 200)
 
       listening = psql("select count(*) from pg_stat_activity where query ilike 'listen%'", url: direct)
       expect(listening).to eq("3")
       expect(psql("select count(*) from pg_prepared_statements", url: pooled)).to eq("0")
-      finish_client(client)
-      expect(crew.reverse.map(&:wait)).to all(be_success)
+      finish_crew(*crew)
     end
   end
 
@@ -55,12 +55,10 @@ RSpec.describe "PgBouncer in transaction mode" do
     let(:env) { { DATABASE_URL: pooled, STEPWELL__DATABASE__PREPARED_STATEMENTS: "false" } }
 
     it "works by polling, and each process warns once and says what to set" do
-      crew = [start_program(Specs::WherePrograms::ORCHESTRATOR, **env), start_program(Specs::WherePrograms::WORKER, **env)]
-      client = start_program(Specs::WherePrograms::CLIENT, **env)
-      run_tasks(client, 20)
-      finish_client(client)
-      expect(crew.reverse.map(&:wait)).to all(be_success)
-      expect([client, *crew].map { |process| process.errors.scan("set database.direct_url").size }).to eq([1, 1, 1])
+      crew = start_crew(**env)
+      run_tasks(crew.last, 20)
+      finish_crew(*crew)
+      expect(crew.map { |process| process.errors.scan("set database.direct_url").size }).to eq([1, 1, 1])
     end
 
     it "refuses to migrate, and says what to set" do

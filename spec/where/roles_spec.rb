@@ -9,7 +9,9 @@ RSpec.describe "least-privilege roles" do
 
   kinds = %w[client operator worker orchestrator]
   before do
-    kinds.each { |kind| psql("create role #{role(kind)} login; select stepwell.grant_role('#{role(kind)}', '#{kind}')") }
+    kinds.each do |kind|
+      psql("create role #{role(kind)} login; select stepwell.grant_role('#{role(kind)}', '#{kind}')")
+    end
     psql("create schema app; create table app.secrets (secret text)")
     psql("revoke create on schema public from public") # PostgreSQL 14 gives it to everybody
   end
@@ -33,15 +35,12 @@ RSpec.describe "least-privilege roles" do
   end
 
   it "are enough for an orchestrator, a worker and a client" do
-    crew = [start_program(Specs::WherePrograms::ORCHESTRATOR, DATABASE_URL: url_of("orchestrator")),
-            start_program(Specs::WherePrograms::WORKER, DATABASE_URL: url_of("worker"))]
-    client = start_program(Specs::WherePrograms::CLIENT, DATABASE_URL: url_of("client"))
-    run_tasks(client, 20)
+    crew = start_crew(of: %i[orchestrator worker client].to_h { |kind| [kind, { DATABASE_URL: url_of(kind) }] })
+    run_tasks(crew.last, 20)
     roles = psql("select distinct usename from pg_stat_activity where application_name = 'stepwell' and datname = " \
                  "current_database() order by 1").lines(chomp: true)
     expect(roles).to eq(%w[client orchestrator worker].map { |kind| role(kind) })
-    finish_client(client)
-    expect(crew.reverse.map(&:wait)).to all(be_success)
+    finish_crew(*crew)
   end
 
   it "let a worker start before the first workflow of its namespace" do
@@ -97,7 +96,8 @@ RSpec.describe "least-privilege roles" do
   end
 
   it "know every function that the programs call" do
-    listed = psql("select distinct unnest(stepwell.functions_of(k)) from unnest('{#{kinds.join(",")},anybody}'::text[]) k")
+    all = "{#{kinds.join(",")},anybody}"
+    listed = psql("select distinct unnest(stepwell.functions_of(k)) from unnest('#{all}'::text[]) k")
     called = Dir[File.join(Specs::ROOT, "crates/stepwell/src/**/*.rs")].flat_map do |file|
       File.read(file).scan(/stepwell\.(\w+)\(/).flatten
     end

@@ -19,17 +19,14 @@ RSpec.describe "TLS" do
 
   it "carries calls, wake-ups and migrations, the certificate and its name checked" do
     url = server.tls_url(**verified)
-    env = { DATABASE_URL: url }
-    crew = [start_program(Specs::WherePrograms::ORCHESTRATOR, **env), start_program(Specs::WherePrograms::WORKER, **env)]
-    client = start_program(Specs::WherePrograms::CLIENT, **env)
-    run_tasks(client, 5)
+    crew = start_crew(DATABASE_URL: url)
+    run_tasks(crew.last, 5)
     connections = psql(<<~SQL, url: server.local_url)
       select bool_and(s.ssl), bool_or(a.query ilike 'listen%'), count(*) > 3
         from pg_stat_activity a join pg_stat_ssl s using (pid) where a.application_name = 'stepwell'
     SQL
     expect(connections).to eq("t|t|t")
-    finish_client(client)
-    expect(crew.reverse.map(&:wait)).to all(be_success)
+    finish_crew(*crew)
   end
 
   it "refuses a certificate of another authority" do

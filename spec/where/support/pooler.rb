@@ -3,8 +3,8 @@
 require "fileutils"
 
 module Specs
-  # Debian's PgBouncer in transaction mode before the suite's PostgreSQL: clients take turns on two connections, so what a
-  # session was told by one is met by another. Ends with {#stop}.
+  # Debian's PgBouncer in transaction mode before the suite's PostgreSQL: clients take turns on two connections, so what
+  # a session was told by one is met by another. Ends with {#stop}.
   class Pooler
     USER = Process.uid.zero? ? "postgres" : nil # it refuses to run as root, and the server's socket is its user's
     CONNECTIONS = 2

@@ -54,6 +54,15 @@ module Specs
       run_ruby(script, env: env.transform_keys(&:to_s)).tap { |process| expect(process.gets).to eq("started") }
     end
 
+    # @param of [Hash{Symbol => Hash}] environments of one of the three, on top of the common one
+    # @param env [Hash{Symbol => String}] the common environment
+    # @return [Array<RubyProcess>] an orchestrator, a worker and a client that have started
+    def start_crew(of: {}, **env)
+      { orchestrator: ORCHESTRATOR, worker: WORKER, client: CLIENT }.map do |name, script|
+        start_program(script, **env, **of.fetch(name, {}))
+      end
+    end
+
     # Submits tasks by a client, which must get their results.
     # @return [Float] seconds until all had finished
     def run_tasks(client, count)
@@ -63,11 +72,11 @@ module Specs
       took.to_f
     end
 
-    # Lets a client cancel a task and end.
-    def finish_client(client)
+    # Lets the client cancel a task, and all end in order.
+    def finish_crew(orchestrator, worker, client)
       client.close
       expect(client.gets).to match(/\A(cancelled \["cancel"\]|complete \[\])\z/)
-      expect(client.wait).to be_success
+      expect([client, worker, orchestrator].map(&:wait)).to all(be_success)
     end
   end
 end
