@@ -75,7 +75,7 @@ module Specs
     # Lets the client cancel a task, and all end in order.
     def finish_crew(orchestrator, worker, client)
       client.close
-      expect(client.gets).to match(/\A(cancelled \["cancel"\]|complete \[\])\z/)
+      expect(client.gets).to match(/\A(cancelled \[:cancel\]|complete \[\])\z/)
       expect([client, worker, orchestrator].map(&:wait)).to all(be_success)
     end
   end

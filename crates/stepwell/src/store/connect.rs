@@ -45,8 +45,8 @@ impl Store {
         let Some(direct_url) = &settings.direct_url else { return Ok(store) };
 
         let (direct, mut first) = pool(direct_url, DIRECT, timeout).await?;
-        let there = sqlx::query_scalar(WHERE).fetch_one(&mut first).await;
-        let there: String = there.map_err(|source| Error::Database { url: mask_url(direct_url), source })?;
+        let there = sqlx::query_scalar::<_, String>(WHERE).fetch_one(&mut first).await;
+        let there = there.map_err(|source| Error::Database { url: mask_url(direct_url), source })?;
         let _closed = first.close().await;
         store.direct = Some(direct);
         let here: String = sqlx::query_scalar(WHERE).fetch_one(&store).await.or_fail(&store)?;
