@@ -87,11 +87,10 @@ impl Orchestrator {
     /// As [`Cluster::start`], [`Database::connect`] and [`start`](Self::start).
     pub async fn embedded(config: &Config) -> Result<Self> {
         if let Some(url) = &config.database.url {
-            return Self::start(Database::connect(url, config).await?).await;
+            return Self::start_at(url, config).await;
         }
         let cluster = Cluster::start(&embedded::Options::from(&config.embedded)).await?;
-        let started = async { Self::start(Database::connect(cluster.url(), config).await?).await };
-        match started.await {
+        match Self::start_at(cluster.url(), config).await {
             Ok(orchestrator) => {
                 *orchestrator.cluster.lock().await = Some(cluster);
                 Ok(orchestrator)
@@ -101,6 +100,16 @@ impl Orchestrator {
                 Err(error)
             }
         }
+    }
+
+    /// Starts on a link of its own, which it takes down again when it cannot start.
+    async fn start_at(url: &str, config: &Config) -> Result<Self> {
+        let database = Database::connect(url, config).await?;
+        let started = Self::start(database.clone()).await;
+        if started.is_err() {
+            database.close().await;
+        }
+        started
     }
 
     /// The link to its database, to share with workers and clients of this process.
