@@ -36,8 +36,8 @@ RSpec.describe "PgBouncer in transaction mode" do
       expect(Array.new(3) { run_tasks(crew.last, 1) }.min).to be < 3 # 1.3 of them in the handler
       run_tasks(crew.last, 200)
 
-      listening = psql("select count(*) from pg_stat_activity where query ilike 'listen%'", url: direct)
-      expect(listening).to eq("3")
+      listening = "select count(*) from pg_stat_activity where datname = current_database() and query ilike 'listen%'"
+      expect(psql(listening, url: direct)).to eq("3")
       expect(psql("select count(*) from pg_prepared_statements", url: pooled)).to eq("0")
       finish_crew(*crew)
     end
@@ -62,10 +62,13 @@ RSpec.describe "PgBouncer in transaction mode" do
     end
 
     it "refuses to migrate, and says what to set" do
-      url = pooler.url(empty_database[%r{/(\w+)\?}, 1])
-      run = run_ruby("Stepwell::Orchestrator.embedded", env: { **env, DATABASE_URL: url }.transform_keys(&:to_s))
+      url = empty_database
+      pooled = pooler.url(url[%r{/(\w+)\?}, 1])
+      run = run_ruby("Stepwell::Orchestrator.embedded", env: { **env, DATABASE_URL: pooled }.transform_keys(&:to_s))
       expect(run.wait).not_to be_success
-      expect(run.errors).to match(/ConfigurationError.*cannot migrate|cannot migrate.*ConfigurationError/)
+      expect(run.errors).to match(/cannot migrate: set database.direct_url.*ConfigurationError/)
+      expect(psql("select to_regnamespace('stepwell') is null", url: url)).to eq("t")
+      start_orchestrator(url: url) # every database is checked at the end, so it needs the schema
     end
   end
 

@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "uri"
 
 module Specs
   # Debian's PgBouncer in transaction mode before the suite's PostgreSQL: clients take turns on two connections, so what

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require "open3"
+require "uri"
 require "support/faults/server"
 
 module Specs
