@@ -5,9 +5,7 @@
 ENV.delete_if { |name, _| name == "DATABASE_URL" || name.start_with?("STEPWELL__", "PG") }
 ENV["STEPWELL_ENV"] = "test"
 # Programs of another PostgreSQL than the system's: rake test:postgres.
-if (folder = ENV["STEPWELL_POSTGRES_BIN"])
-  ENV["STEPWELL__EMBEDDED__BIN_DIR"] = folder
-end
+ENV["STEPWELL__EMBEDDED__BIN_DIR"] = ENV["STEPWELL_POSTGRES_BIN"] if ENV.key?("STEPWELL_POSTGRES_BIN")
 ENV["STEPWELL__LOGGING__LEVEL"] = "warn"
 ENV["STEPWELL__ORCHESTRATOR__POLLING_INTERVAL"] = "100ms"
 ENV["STEPWELL__ORCHESTRATOR__CYCLE"] = "50ms"

@@ -80,6 +80,12 @@ async fn a_schema_of_a_newer_program_is_left_alone() -> Result<()> {
     let worker = Worker::start(database.clone(), vec!["test".to_owned()], 1).await.err().context("a worker started")?;
     assert!(too_new(worker));
     database.close().await;
+
+    let mut config = config()?;
+    config.database.url = Some(db.url());
+    let embedded =
+        Orchestrator::embedded(&config).await.err().context("an orchestrator with a link of its own started")?;
+    assert!(too_new(embedded)); // and the end of this test finds nobody connected
     drop(session);
     db.finish().await
 }

@@ -37,7 +37,8 @@ module Stepwell
 
     def overrides(url)
       database = { url: url, direct_url: direct_url }.compact
-      { database: (database unless database.empty?), embedded: embedded_directory && { directory: embedded_directory.to_s },
+      { database: (database unless database.empty?),
+        embedded: embedded_directory && { directory: embedded_directory.to_s },
         worker: lease && { lease: "#{(lease * 1000).round}ms" } }.compact
     end
   end

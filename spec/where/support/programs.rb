@@ -26,7 +26,7 @@ module Specs
       end
     RUBY
 
-    WORKER = <<~RUBY
+    WORKER = <<~RUBY.freeze
       #{WORKFLOW}
       worker = Stepwell::Worker.new(namespaces: ["where"], concurrency: 4).start
       puts "started"
@@ -35,7 +35,7 @@ module Specs
     RUBY
 
     # A line it reads is how many tasks to submit; it prints their results and how many seconds they took.
-    CLIENT = <<~RUBY
+    CLIENT = <<~RUBY.freeze
       #{WORKFLOW}
       puts "started"
       while (line = $stdin.gets)
