@@ -38,6 +38,7 @@ module Specs
                         in: input, out: told, chdir: "/")
         [input, told].each(&:close)
         @url = output.gets&.chomp or raise "the suite's PostgreSQL did not start"
+        check_version
         make_template
       end
 
@@ -75,6 +76,13 @@ module Specs
       end
 
       private
+
+      # Programs of the wrong version would make a green run say nothing.
+      def check_version
+        wanted = ENV.fetch("STEPWELL_POSTGRES_VERSION", nil)
+        found = psql(@url, "show server_version")
+        raise "this is PostgreSQL #{found}, not #{wanted}" if wanted && found[/\A\d+/] != wanted
+      end
 
       def make_template
         # Databases that live for a second need not survive a crash of the machine.

@@ -47,6 +47,9 @@ impl TestDatabase {
         let name = format!("test_{}_{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
         let database = Self { cluster: Some(cluster), name };
         let mut maintenance = database.maintenance().await?;
+        // Programs of the wrong version would make a green run say nothing.
+        let found: String = sqlx::query_scalar("show server_version").fetch_one(&mut maintenance).await?;
+        ensure!(found.starts_with(&version), "this is PostgreSQL {found}, not {version}");
         let template = match migrated {
             true => template(&mut maintenance, database.server_url()).await?,
             false => "template1".to_owned(),
