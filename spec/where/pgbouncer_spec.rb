@@ -45,10 +45,12 @@ RSpec.describe "PgBouncer in transaction mode" do
 
   it "says so when the direct URL leads to another database" do
     other = new_database
-    with_variables("STEPWELL__DATABASE__DIRECT_URL" => other) do
-      expect { Stepwell::Orchestrator.embedded(database_url: pooled) }
-        .to raise_error(Stepwell::ConfigurationError, /direct_url .* leads to another database than database.url/)
+    Stepwell.configure do |config|
+      config.database_url = pooled
+      config.direct_url = other
     end
+    expect { Stepwell::Orchestrator.embedded }
+      .to raise_error(Stepwell::ConfigurationError, /direct_url .* leads to another database than database.url/)
   end
 
   context "without a direct URL" do

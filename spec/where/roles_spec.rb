@@ -75,8 +75,9 @@ RSpec.describe "least-privilege roles" do
     event = psql("select kind, actor from stepwell.task_events", url: url_of("operator"))
     expect(event).to eq("pause|#{role("operator")}")
     expect(psql("select count(*) from stepwell.check_invariants()", url: url_of("operator"))).to eq("0")
-    psql("select oid::regclass from pg_class where relnamespace = 'stepwell'::regnamespace and relkind in ('r', 'v')")
-      .each_line(chomp: true) { |relation| psql("select from #{relation}", url: url_of("operator")) }
+    relations = psql("select relname from pg_class where relnamespace = 'stepwell'::regnamespace and relkind in " \
+                     "('r', 'v')")
+    relations.each_line(chomp: true) { |name| psql("select from stepwell.#{name}", url: url_of("operator")) }
   end
 
   it "are named, with what to do, by a role that lacks its privileges" do
