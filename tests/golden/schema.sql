@@ -201,6 +201,7 @@ CREATE INDEX keyed_steps_waiting ON stepwell.keyed_steps USING btree (namespace,
 CREATE INDEX task_events_task_id ON stepwell.task_events USING btree (task_id)
 
 -- views
+queued_requests (message jsonb, enqueued_at timestamp with time zone)
 step_status (task_id uuid, position smallint, name text, state text, attempt smallint, max_attempts smallint, worker_id text, started_at timestamp with time zone, finished_at timestamp with time zone, run_at timestamp with time zone, waiting_on smallint, depends_on smallint[], result jsonb, progress jsonb, error_kind text, error_class text, error_code text, error_message text)
 steps_in_progress (task_id uuid, position smallint, attempt smallint, worker_id text, claimed_at timestamp with time zone, expires_at timestamp with time zone)
 task_status (task_id uuid, namespace text, name text, version text, state text, priority smallint, created_at timestamp with time zone, finished_at timestamp with time zone, steps_remaining integer, steps_total bigint, steps_in_progress bigint, waits_for text)
@@ -209,7 +210,7 @@ task_status (task_id uuid, namespace text, name text, version text, state text, 
 admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body d16f631d
 admit_tasks(p_task_ids uuid[], p_errors text[])
-  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body cecd1de8
+  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cecd1de8
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
   returns record, plpgsql volatile, body 5770647f
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[])
@@ -217,7 +218,7 @@ apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retri
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 6e958b3f
 apply_results(p_batch integer)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 305d4de4
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 305d4de4
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
 as_failure(p_queue text, p_message jsonb, p_why text)
@@ -231,31 +232,33 @@ as_uuid(p_text text)
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 bury_message(p_queue text)
-  returns boolean, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 96775f73
+  returns boolean, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 96775f73
 bury_results(p_messages jsonb[], p_times timestamp with time zone[])
   returns integer, plpgsql volatile, body cb06396d
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns stepwell.task_state, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 15f627a4
+  returns stepwell.task_state, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 15f627a4
 check_attempts()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body ccc3735d
 check_dependencies()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a3d6e0c
 check_invariants()
-  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 187fdcc2
+  returns TABLE(invariant text, task_id uuid, step text, details text), sql stable security definer, set search_path=pg_catalog, pg_temp, body 187fdcc2
 check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body acbbb961
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body acbbb961
+close_functions()
+  returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
   returns text, sql immutable, body 697073e1
 concurrency_left(p_limits stepwell.namespaces)
   returns integer, plpgsql stable, body 6aae8532
 configure_dispatch(p_queue_window integer, p_boost interval)
-  returns void, sql volatile, body 346d7140
+  returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
 create_queue(p_queue text)
-  returns void, plpgsql volatile, body 2c36a612
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 2c36a612
 delay_seconds(p_value jsonb)
   returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body b4eca5d1
 dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost interval)
@@ -263,31 +266,35 @@ dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost 
 dispatch_namespace(p_namespace text, p_most integer)
   returns integer, plpgsql volatile, body 381b620b
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT attentive boolean, OUT namespaces text[])
-  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body c1e998e6
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c1e998e6
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
   returns text[], plpgsql volatile, body b8b72b00
 fail_overdue_tasks(p_batch integer)
-  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 716c1a8e
+  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])
   returns uuid[], plpgsql volatile, body 6af85437
 failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
   returns text, sql immutable, body 794303ab
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
+functions_of(p_kind text)
+  returns SETOF name, sql immutable, body 26c477e2
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body 43e1d181
+grant_role(p_role regrole, p_kind text)
+  returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body c8fe7314
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
   returns void, plpgsql volatile, body 6163f7bf
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
-  returns SETOF bigint, plpgsql volatile, body 19efb1c2
+  returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 1429277a
 initialize_tasks(p_batch integer)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body cf2d442a
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cf2d442a
 is_result(p_message jsonb)
   returns boolean, sql immutable, body 7d0caf97
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns void, plpgsql volatile, body 6868a5ad
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
 messages_in_flight()
@@ -297,55 +304,57 @@ microseconds(p_value jsonb)
 now()
   returns timestamp with time zone, sql volatile, body 326b96fb
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns boolean, plpgsql volatile, body 99177c7f
+  returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 9cee15bd
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 23a4be24
 priority_level(p_priority text)
   returns smallint, sql immutable, body ff6e4bdd
+queue_has_messages(p_queue text)
+  returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 225920fd
 queue_length(p_namespace text, p_most integer)
   returns integer, plpgsql stable, body 787c8e0e
 queue_room(p_namespace text, p_window integer, p_enough integer)
   returns integer, plpgsql stable, body 5e1713d2
 queue_status()
-  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable, body 3248cd6d
+  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body 3248cd6d
 rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
   returns integer, plpgsql volatile, body 79276768
 read_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 3fc979c7
 recover_claims(p_batch integer)
-  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body dea4ecbb
+  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body dea4ecbb
 register_workflow(p_definition jsonb)
-  returns integer, plpgsql volatile, body 22bb78bd
+  returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 22bb78bd
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
-  returns integer, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body bc8729e0
+  returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body bc8729e0
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
-  returns uuid[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 060ac060
+  returns uuid[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 060ac060
 remove_dead_letters(p_batch integer, p_age interval)
-  returns integer, plpgsql volatile, body ac76b6f9
+  returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ac76b6f9
 remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
-  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 04699461
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 04699461
 reopen_task(p_task_id uuid, p_steps integer)
   returns void, plpgsql volatile, body df74d4e6
 replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns bigint[], plpgsql volatile, body 473551a0
+  returns bigint[], plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 473551a0
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
-  returns text, plpgsql volatile, body 8c5455b9
+  returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
-  returns integer[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3a211f
+  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3d3a211f
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body df6858b7
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
-  returns record, plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 27015d97
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 27015d97
 results_wait()
   returns boolean, sql stable, body dc78cdc7
 resume_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns boolean, plpgsql volatile, body 2efacc99
+  returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 2efacc99
 retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
   returns interval, sql volatile, body e7f49d92
 retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
-  returns text[], plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body b88182c3
+  returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body b88182c3
 send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 224be456
 settle_tasks(p_task_ids uuid[])
@@ -357,9 +366,9 @@ smallints(p_array jsonb)
 submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 76a8d54c
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 7c5df846
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 7c5df846
 take_unvalidated_tasks(p_batch integer)
-  returns TABLE(task_id uuid, context text, input_schema text), sql volatile, body 4c52726e
+  returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
   returns text[], sql immutable, body 82aca014
 uuid_v7()
@@ -369,7 +378,7 @@ uuid_v7_floor(p_time timestamp with time zone)
 waiting_namespaces()
   returns text[], sql stable, body 6196c4de
 wake_due_steps(p_batch integer)
-  returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile, set enable_seqscan=off, random_page_cost=0.01, jit=off, body 3d3eff9b
+  returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3d3eff9b
 withdraw_ready_steps(p_task_ids uuid[])
   returns void, plpgsql volatile, body 89eedf62
 
