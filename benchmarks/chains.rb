@@ -49,10 +49,16 @@ def cpu_seconds(folder)
   Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) + (ticks / 100.0)
 end
 
-# Bytes of write-ahead log since the cluster began.
-def wal_bytes(orchestrator)
-  sql = "select pg_current_wal_lsn() - '0/0'::pg_lsn"
-  Integer(IO.popen(["psql", "-Atc", sql, orchestrator.database_url], &:read))
+# What PostgreSQL has counted so far: WAL bytes, commits, rows inserted, updated (of these HOT), deleted.
+COUNTS = %i[wal commits inserted updated hot deleted].freeze
+
+def counts(orchestrator)
+  sleep 1.1 # sessions tell their counts at most once a second
+  sql = "select pg_current_wal_lsn() - '0/0'::pg_lsn, (select xact_commit from pg_stat_database
+                 where datname = current_database()), sum(n_tup_ins), sum(n_tup_upd), sum(n_tup_hot_upd), sum(n_tup_del)
+           from pg_stat_user_tables"
+  row = IO.popen(["psql", "-XAtc", sql, orchestrator.database_url], &:read)
+  COUNTS.zip(row.split("|").map { |count| Integer(count) }).to_h
 end
 
 def percentile(sorted, share)
@@ -75,17 +81,20 @@ Dir.mktmpdir("stepwell-bench") do |folder|
 
     3.times do
       tasks = nil
+      before = counts(orchestrator)
       cpu = cpu_seconds(folder)
-      wal = wal_bytes(orchestrator)
       seconds = elapsed do
         tasks = Stepwell.submit_all(Array.new(options[:tasks]) { { workflow: "bench/chain", context: {} } })
         tasks.first.connection.client.wait(tasks.map(&:id), 600.0)
       end
+      cpu = cpu_seconds(folder) - cpu
       abort "not all are complete" unless tasks.last(100).all? { |task| task.refresh.state == :complete }
       steps = options[:tasks] * options[:length]
-      printf("chains of %d: %d steps/s, %.0f µs of CPU and %d bytes of WAL a step (%d tasks, submit to last finish, " \
-             "concurrency %d)\n", options[:length], steps / seconds, (cpu_seconds(folder) - cpu) / steps * 1e6,
-             (wal_bytes(orchestrator) - wal) / steps, options[:tasks], options[:concurrency])
+      printf("chains of %d: %d steps/s (%d tasks, submit to last finish, concurrency %d)\n",
+             options[:length], steps / seconds, options[:tasks], options[:concurrency])
+      each = counts(orchestrator).map { |name, count| (count - before[name]) / steps.to_f }
+      printf("  a step: %.0f µs of CPU, %.0f bytes of WAL, %.3f commits, rows: %.2f inserted, %.2f updated " \
+             "(%.2f HOT), %.2f deleted\n", cpu / steps * 1e6, *each)
     end
 
     before = cpu_seconds(folder)
