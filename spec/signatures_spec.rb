@@ -1,6 +1,7 @@
 # frozen_string_literal: true
 
 require "spec_helper"
+require "stepwell/work"
 
 # ruby/sig/stepwell.rbs is what editors and type checkers believe: it must name what there is, and all of it.
 RSpec.describe "the RBS signatures" do
@@ -11,7 +12,7 @@ RSpec.describe "the RBS signatures" do
   current = nil
   text.each_line do |line|
     case line
-    when /^  class (\w+)/ then current = "Stepwell::#{Regexp.last_match(1)}"
+    when /^  (?:class|module) (\w+)/ then current = "Stepwell::#{Regexp.last_match(1)}"
     when /^  (end|interface)/ then current = nil
     when /^  def self\.([\w?=]+):/ then declared["Stepwell.self"] << Regexp.last_match(1)
     when /^    def self\.([\w?=]+):/ then declared["#{current}.self"] << Regexp.last_match(1)

@@ -47,8 +47,8 @@ module Stepwell
     end
 
     # Works until this process is told to stop, then stops as {stop} does. For a process that is nothing but a worker.
-    # SIGTERM and SIGINT stop it, however often they come; SIGQUIT makes it {quiet}. It starts the worker unless that
-    # runs already, and returns also when somebody else stops it.
+    # SIGTERM and SIGINT stop it, however often they come; SIGQUIT and SIGTSTP make it {quiet}. It starts the worker
+    # unless that runs already, and returns also when somebody else stops it.
     # @param timeout [Numeric] seconds that what runs has to finish
     # @return [Boolean] whether everything that ran has finished
     # @raise [DatabaseError] when the database refuses, or cannot be reached
@@ -58,7 +58,7 @@ module Stepwell
         start unless running?
         while running?
           case signals.next(1)
-          when "QUIT" then quiet
+          when "QUIT", "TSTP" then quiet
           when String then return stop(timeout: timeout)
           end
         end
@@ -74,6 +74,11 @@ module Stepwell
     # @return [String, nil] "host:pid:random", as it stands with the steps it executes; nil before the start
     def id
       @native&.id
+    end
+
+    # @return [Integer] steps that it executes now
+    def busy
+      running? ? @threads.busy : 0
     end
 
     # Stops claiming and gives back what it has not started. What runs goes on.

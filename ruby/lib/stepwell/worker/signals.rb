@@ -6,7 +6,7 @@ module Stepwell
     # signal's name into a pipe.
     # @api private
     class Signals
-      NAMES = %w[TERM INT QUIT].freeze
+      NAMES = %w[TERM INT QUIT TSTP].freeze
 
       # Catches the signals while the block runs; afterwards they do what they did before.
       # @yieldparam signals [Signals]
@@ -22,10 +22,17 @@ module Stepwell
 
       def initialize
         @reader, @writer = IO.pipe
+        @pid = Process.pid
       end
 
+      # In a forked child, whose traps are still its parent's, nothing: the pipe is the parent's too.
       def push(name)
-        @writer.write_nonblock("#{name}\n", exception: false)
+        @writer.write_nonblock("#{name}\n", exception: false) if Process.pid == @pid
+      end
+
+      # @return [IO] to wait for
+      def to_io
+        @reader
       end
 
       # @param timeout [Numeric] seconds

@@ -33,6 +33,11 @@ module Stepwell
         threads.map { |thread| thread.join([deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC), 0].max) }.all?
       end
 
+      # @return [Integer] threads that execute a step
+      def busy
+        @mutex.synchronize { @threads.count { |it| it.thread_variable_get(:stepwell_step) && it.alive? } }
+      end
+
       def kill
         @mutex.synchronize { [*@threads, *@hung, @supervisor] }.each(&:kill)
       end
@@ -59,7 +64,7 @@ module Stepwell
           Thread.current.thread_variable_set(:stepwell_step, step) # seen also while the handler is in a Fiber
           return ended = true unless execute(step)
 
-          step = nil
+          Thread.current.thread_variable_set(:stepwell_step, step = nil)
         end
         ended = true
       ensure

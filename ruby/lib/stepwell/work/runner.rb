@@ -1,0 +1,70 @@
+# frozen_string_literal: true
+
+module Stepwell
+  module Work
+    # A process's worker, until it is told to stop: by a signal, or by its supervisor.
+    # @api private
+    class Runner
+      # @param options [Options]
+      # @param place [String, nil] "2 of 4" in a fleet
+      # @param orders [IO, nil] where the supervisor says what to do; its end is the supervisor's
+      def initialize(options, place: nil, orders: nil)
+        @options = options
+        @title = ["stepwell work #{options.namespaces.join(",")}", place && "[#{place}]"].compact.join(" ")
+        @orders = orders
+      end
+
+      # @yield when signals are heard and before the worker starts
+      # @yieldparam worker [Worker] not started
+      # @return [void]
+      # @raise [DatabaseError] when the database refuses, or cannot be reached
+      # @raise [ConfigurationError] when there is no database
+      def run
+        Worker::Signals.trap do |signals|
+          show("starting")
+          worker = @options.worker
+          block_given? ? yield(worker) : worker.start
+          follow(worker, signals)
+        end
+      end
+
+      private
+
+      def follow(worker, signals)
+        state = nil
+        while worker.running?
+          show([state, "#{worker.busy} busy"].compact.join(", "))
+          order = next_order(signals, state == "retiring" ? 0.1 : 1)
+          return stop(worker) if %w[TERM INT].include?(order) || (state == "retiring" && worker.busy.zero?)
+          next unless order
+
+          worker.quiet
+          state = "retiring" if order == "RETIRE"
+          state ||= "quiet" # QUIT, TSTP
+        end
+      end
+
+      def next_order(signals, patience)
+        readable, = IO.select([signals, @orders].compact, nil, nil, patience)
+        return unless readable
+        return signals.next(0) if readable.include?(signals)
+
+        order = @orders.gets&.chomp
+        return order if order
+
+        @orders = nil
+        Stepwell.logger.warn("the supervisor has ended, so this process stops")
+        "TERM"
+      end
+
+      def stop(worker)
+        show("stopping, #{worker.busy} busy")
+        worker.stop(timeout: @options.timeout)
+      end
+
+      def show(state)
+        Process.setproctitle("#{@title}: #{state}")
+      end
+    end
+  end
+end
