@@ -26,6 +26,7 @@ RSpec.configure do |config|
   config.include Specs::Patience
   config.include Specs::Databases
   config.include Specs::Processes
+  config.include Specs::Fleets
   config.include Specs::Folders
   config.include Specs::Settings
   config.include Specs::Steps

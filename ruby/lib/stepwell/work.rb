@@ -28,8 +28,8 @@ module Stepwell
     # Works until this process is told to stop.
     # @param argv [Array<String>] what stands behind `stepwell work`
     # @return [Integer] exit status: 0 when it was told to stop and did; 1 when it could not work (the application
-    #   cannot be loaded, the database refuses, processes die before they work) or processes had to be killed at the end; 2 for
-    #   wrong usage
+    #   cannot be loaded, the database refuses, processes die before they work), or processes had to be killed at the
+    #   end; 2 for wrong usage
     def main(argv)
       options = CommandLine.parse(argv)
       return 0 unless options
