@@ -52,11 +52,12 @@ RSpec.describe "a process of stepwell work that dies" do
 
     expect(eventual_workers(process, 4) & killed).to be_empty
     expect_end(process, "TERM")
-    expect(process.errors.scan(/process (\d+) was killed by SIGKILL after [\d.]+ s; the next one in/).flatten.map(&:to_i))
-      .to match_array(killed)
+    said = process.errors.scan(/process (\d+) was killed by SIGKILL after [\d.]+ s; the next one in/)
+    expect(said.flatten.map(&:to_i)).to match_array(killed)
   end
 
   it "soon after its start, again and again, is replaced ever later" do
+    start_orchestrator
     process = start_fleet("-p", 2, "-n", "spec", code: <<~RUBY)
       Stepwell.after_fork do |number|
         if number == 2
@@ -65,14 +66,13 @@ RSpec.describe "a process of stepwell work that dies" do
         end
       end
     RUBY
-    start_orchestrator
     starts = Array.new(5) { process.gets.to_f }
     gaps = starts.each_cons(2).map { |before, after| after - before }
 
     # Each wait lies between a half and all of 0.5 s, 1 s, 2 s, 4 s; a process comes and goes in less than a second.
     gaps.zip([0.25, 0.5, 1, 2]) { |gap, least| expect(gap).to be_between(least, (2 * least) + 1) }
+    eventually { process.errors.lines.grep(/\[2 of 2\] process \d+ was killed by SIGKILL after 0/).size == 5 }
     expect_end(process, "TERM")
-    expect(process.errors.lines.grep(/\[2 of 2\] process \d+ was killed by SIGKILL/).size).to eq(5)
   end
 
   it "by itself, with a status, is replaced too" do
