@@ -63,6 +63,20 @@ RSpec.describe "stepwell work" do
     expect_end(process, "TERM")
   end
 
+  it "may have an orchestrator in each of its processes" do
+    clean_up # no other one
+    process = start_fleet("-p", 2, code: "Stepwell.after_fork { Stepwell::Orchestrator.embedded }")
+    workers = eventual_workers(process, 2)
+    Stepwell.configure { |c| c.database_url = database_url }
+    expect(executed_by(submit(50))).to include(*workers)
+    Process.kill("KILL", workers.first)
+    eventually { !alive?(workers.first) }
+    executed_by(submit(10))
+
+    expect_end(process, "TERM")
+    expect(process.errors).to match(/was killed by SIGKILL/)
+  end
+
   it "loads the application once, and shares it" do
     process = start_fleet("--processes", 3, code: "$stdout.write(\"loaded by \#{Process.pid}\\n\")")
     expect(process.gets).to eq("loaded by #{process.pid}")

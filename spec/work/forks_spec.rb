@@ -64,4 +64,28 @@ RSpec.describe "a process that uses Stepwell and forks" do
     expect(process.wait).to be_success
     expect(process.gets).to eq("exit of the preloader")
   end
+
+  it "can do so while one of its threads, outside Ruby, is in the middle of a log line" do
+    process = run_ruby(<<~RUBY, env: { "DATABASE_URL" => database_url, "STEPWELL__LOGGING__LEVEL" => "info" })
+      require "io/nonblock"
+      def log = Stepwell::Worker.new(namespaces: "other", concurrency: 1).start.stop
+      before = $stderr.dup
+      nobody_reads, full = IO.pipe
+      nil until full.write_nonblock("x" * 4096, exception: false) == :wait_writable
+      full.nonblock = false
+      $stderr.reopen(full)
+      Thread.new { log }
+      Thread.pass until Dir["/proc/self/task/*/wchan"].any? { |path| File.read(path).include?("pipe_write") }
+      child = fork do
+        $stderr.reopen(before)
+        exit!(log ? 0 : 1)
+      end
+      puts Process.wait2(child).last.exitstatus
+      exit!
+    RUBY
+
+    expect(process.gets).to eq("0")
+    process.ended
+    expect(process.errors).to match(/INFO worker started .*other/)
+  end
 end

@@ -1,6 +1,7 @@
 //! Logging: one subscriber a process, to standard error, and the masking of credentials.
 
 mod mask;
+mod stderr;
 
 pub use mask::mask_url;
 
@@ -16,7 +17,7 @@ pub fn init(level: &str) {
     // A second orchestrator in the process, or an application with its own subscriber: nothing to do.
     let _already_set = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
+        .with_writer(|| stderr::Unlocked)
         .with_target(false)
         .with_ansi(std::io::stderr().is_terminal())
         .try_init();
