@@ -12,6 +12,10 @@ RSpec.describe "stepwell work" do
     Stepwell.submit_all([{ workflow: workflow }] * number)
   end
 
+  def open_sockets(pid)
+    Dir["/proc/#{pid}/fd/*"].map { |path| File.readlink(path) }.grep(/socket:/)
+  end
+
   it "with --processes 4 executes the tasks in four processes, forked from one that opens no database and no threads" do
     process = start_fleet("-n", "spec", "-c", 2, "--processes", 4)
     workers = eventual_workers(process, 4)
@@ -20,8 +24,7 @@ RSpec.describe "stepwell work" do
     expect(executed_by(tasks).uniq).to match_array(workers)
     names = Dir["/proc/#{process.pid}/task/*/comm"].map { |path| File.read(path).chomp }
     expect(names.grep(/stepwell|tokio|sqlx/)).to be_empty
-    sockets = Dir["/proc/#{process.pid}/fd/*"].select { |path| File.readlink(path).start_with?("socket:") }
-    expect(sockets).to be_empty
+    expect(open_sockets(process.pid)).to be_empty
     expect_end(process, "TERM")
     expect(workers.select { |pid| alive?(pid) }).to be_empty
   end
@@ -60,6 +63,22 @@ RSpec.describe "stepwell work" do
                                         .map { |what| "#{what} #{number}" })
       expect(ours.last(2).map(&:last).uniq).to eq([workers[number - 1].to_s])
     end
+    expect_end(process, "TERM")
+  end
+
+  it "lets go, before the fork, of the databases that the application used while it was loaded" do
+    other = new_database
+    process = start_fleet("-p", 2, code: <<~RUBY)
+      Stepwell.configure { |c| c.database_url = "#{other}" }
+      Stepwell.submit("spec/quick")
+      Stepwell.configure { |c| c.database_url = nil }
+    RUBY
+    eventual_workers(process, 2)
+
+    expect(psql("select count(*) from pgmq.q_task_requests", url: other)).to eq("1")
+    expect(psql("select count(*) from pg_stat_activity where application_name = 'stepwell' and datname = " \
+                "current_database()", url: other)).to eq("0")
+    executed_by(submit(10))
     expect_end(process, "TERM")
   end
 
