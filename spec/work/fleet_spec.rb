@@ -132,17 +132,20 @@ RSpec.describe "stepwell work" do
   it "writes a pid file, and refuses a second fleet with the same one" do
     path = File.join(folder, "work.pid")
     File.write(path, "1\n") # of one that crashed
-    process = start_fleet("-p", 2, "--pidfile", path)
+    process = start_fleet("-p", 2, "-c", 1, "--pidfile", path)
     workers = eventual_workers(process, 2)
     expect(File.read(path)).to eq("#{process.pid}\n")
     second = start_fleet("-p", 2, "--pidfile", path)
-
     expect(second.ended.exitstatus).to eq(1)
     expect(second.errors).to eq("stepwell work: #{path} belongs to process #{process.pid}, which works already\n")
+
+    tasks = submit(2, "spec/held").each { process.gets }
     process.signal("KILL")
     process.ended
     third = start_fleet("-p", 2, "--pidfile", path) # children that still stop do not hold the file
     eventual_workers(third, 2)
+    release(process, 2)
+    Stepwell.wait_all(tasks, timeout: 20)
     expect_end(third, "TERM")
     expect(File).not_to exist(path)
     eventually { workers.none? { |pid| alive?(pid) } }
