@@ -99,22 +99,24 @@ RSpec.describe "a process that runs a worker" do
     expect(task.steps.first).to have_attributes(attempt: 1, attempts: [])
   end
 
-  it "stops claiming upon SIGQUIT, and stays until SIGTERM" do
-    process = start_process
-    tasks = Array.new(2) { submit_running(process) }
-    process.signal("QUIT")
-    process.puts("first")
-    eventually { tasks.count { |task| task.refresh.finished? } == 1 }
-    waiting = Stepwell.submit("spec/single")
-    expect { waiting.wait(timeout: 0.5) }.to raise_error(Stepwell::WaitTimeout, /1 steps wait for a worker of spec/)
-    process.puts("second")
-    Stepwell.wait_all(tasks, timeout: 30)
+  %w[QUIT TSTP].each do |name|
+    it "stops claiming upon SIG#{name}, and stays until SIGTERM" do
+      process = start_process
+      tasks = Array.new(2) { submit_running(process) }
+      process.signal(name)
+      process.puts("first")
+      eventually { tasks.count { |task| task.refresh.finished? } == 1 }
+      waiting = Stepwell.submit("spec/single")
+      expect { waiting.wait(timeout: 0.5) }.to raise_error(Stepwell::WaitTimeout, /1 steps wait for a worker of spec/)
+      process.puts("second")
+      Stepwell.wait_all(tasks, timeout: 30)
 
-    expect(Process.wait(process.pid, Process::WNOHANG)).to be_nil
-    process.signal("TERM")
-    expect(process.gets).to eq("finished: true, running: false")
-    expect(process.ended.exitstatus).to eq(0)
-    expect(waiting.refresh.steps.first).to have_attributes(state: :enqueued, attempt: 1)
+      expect(Process.wait(process.pid, Process::WNOHANG)).to be_nil
+      process.signal("TERM")
+      expect(process.gets).to eq("finished: true, running: false")
+      expect(process.ended.exitstatus).to eq(0)
+      expect(waiting.refresh.steps.first).to have_attributes(state: :enqueued, attempt: 1)
+    end
   end
 
   it "hears signals that come at once, one after the other" do

@@ -91,6 +91,13 @@ RSpec.describe "a process of stepwell work that dies" do
     expect(process.errors).to match(/\A.* WARN .*: fleet: \[\d of 2\] process #{gone} ended with status 7 after .*\n\z/)
   end
 
+  it "by a signal that comes before it listens leaves its supervisor alone" do
+    Stepwell::Worker::Signals.trap do |signals|
+      Process.wait(fork { Process.kill("TERM", Process.pid) && exit!(0) })
+      expect(signals.next(0)).to be_nil
+    end
+  end
+
   it "upon a SIGTERM of its own drains, and is replaced" do
     start_orchestrator
     process = start_fleet("-p", 2, "-c", 1)

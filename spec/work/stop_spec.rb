@@ -100,6 +100,24 @@ RSpec.describe "a fleet that is told to stop" do
     end
   end
 
+  it "and is one process does the same" do
+    process = start_fleet("-c", 3, "--timeout", "5")
+    tasks = submit_held(process, 3)
+    eventually { title_of(process.pid) == "stepwell work spec: 3 busy" }
+    process.signal("QUIT")
+    eventually { title_of(process.pid) == "stepwell work spec: quiet, 3 busy" }
+    waiting = Stepwell.submit("spec/quick")
+    process.signal("TERM")
+    eventually { title_of(process.pid) == "stepwell work spec: stopping, 3 busy" }
+    release(process, 2)
+
+    expect(process.ended.exitstatus).to eq(0)
+    expect(process.errors).to match(/given back steps=1/)
+    eventually { tasks.count { |task| task.refresh.state == :complete } == 2 }
+    expect([waiting, *tasks].map { |task| task.refresh.steps.first.state }.tally).to eq(enqueued: 2, complete: 2)
+    expect_clean_database
+  end
+
   it "while it starts stops as well" do
     process = start_fleet("-p", 2, code: 'Stepwell.after_fork { $stdout.write("forked\n"); $stdin.sysread(5) }')
     expect(process.gets).to eq("forked")
