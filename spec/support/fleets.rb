@@ -42,7 +42,7 @@ module Specs
 
     # @return [Array<Integer>] living children of a process
     def children_of(pid)
-      File.read("/proc/#{pid}/task/#{pid}/children").split.map(&:to_i)
+      File.read("/proc/#{pid}/task/#{pid}/children").split.map(&:to_i).select { |child| alive?(child) }
     rescue Errno::ENOENT, Errno::ESRCH
       []
     end
