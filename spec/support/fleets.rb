@@ -54,10 +54,12 @@ module Specs
 
     # @return [Array<Integer>] once their workers run
     def eventual_workers(process, number)
-      eventually(20, "#{number} workers") do
-        pids = children_of(process.pid).select { |pid| title_of(pid).match?(/: \d+ busy\z/) }
-        pids.size == number && pids
-      end
+      eventually(20, "#{number} workers") { (pids = working_children(process)).size == number && pids }
+    end
+
+    # @return [Array<Integer>] living children whose workers run
+    def working_children(process)
+      children_of(process.pid).select { |pid| title_of(pid).match?(/: \d+ busy\z/) }
     end
 
     # @return [String] what ps shows; empty when the process is gone
