@@ -7,6 +7,7 @@ use std::future::Future;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use magnus::rb_sys::protect;
 use magnus::{Error, Ruby};
 use rb_sys::RB_NOGVL_INTR_FAIL;
 
@@ -17,7 +18,10 @@ const LOOK: Duration = Duration::from_millis(100);
 
 /// Calls `wait` without the lock. `interrupt` is called, from any thread, when Ruby wants this thread back; it must make
 /// `wait` return soon. When an interrupt is pending already, `wait` is not called at all.
-pub(crate) fn without_gvl<W: FnMut() + Send, I: Fn() + Sync>(mut wait: W, interrupt: &I) {
+///
+/// # Errors
+/// What an interrupt raised: where the main thread is alone, Ruby 3.1 looks for interrupts itself after the wait.
+pub(crate) fn without_gvl<W: FnMut() + Send, I: Fn() + Sync>(mut wait: W, interrupt: &I) -> Result<(), Error> {
     extern "C" fn call<W: FnMut()>(data: *mut c_void) -> *mut c_void {
         // SAFETY: `data` is the `wait` of the frame below, which outlives this call and is used nowhere else meanwhile.
         let wait = unsafe { &mut *data.cast::<W>() };
@@ -30,17 +34,21 @@ pub(crate) fn without_gvl<W: FnMut() + Send, I: Fn() + Sync>(mut wait: W, interr
         let interrupt = unsafe { &*data.cast::<I>() };
         let _panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(interrupt));
     }
-    // SAFETY: called on a Ruby thread that holds the lock (entry points are); both functions have C's calling
-    // convention, do not unwind, call nothing of Ruby, and their data live until the call returns.
-    unsafe {
-        rb_sys::rb_nogvl(
-            Some(call::<W>),
-            std::ptr::from_mut(&mut wait).cast(),
-            Some(unblock::<I>),
-            std::ptr::from_ref(interrupt).cast_mut().cast(),
-            RB_NOGVL_INTR_FAIL as i32,
-        );
-    }
+    protect(|| {
+        // SAFETY: called on a Ruby thread that holds the lock (entry points are); both functions have C's calling
+        // convention, do not unwind, call nothing of Ruby, and their data live until the call returns.
+        unsafe {
+            rb_sys::rb_nogvl(
+                Some(call::<W>),
+                std::ptr::from_mut(&mut wait).cast(),
+                Some(unblock::<I>),
+                std::ptr::from_ref(interrupt).cast_mut().cast(),
+                RB_NOGVL_INTR_FAIL as i32,
+            );
+        }
+        rb_sys::Qnil.into()
+    })
+    .map(drop)
 }
 
 /// What one wait and the future it waits for share.
@@ -64,6 +72,19 @@ where
     T: Send + 'static,
     F: Future<Output = stepwell::Result<T>> + Send + 'static,
 {
+    block_on_unless(ruby, future, Err)
+}
+
+/// The same, with a say in what an interrupt does: with its error the future is dropped, else it goes on.
+pub(crate) fn block_on_unless<T, F>(
+    ruby: &Ruby,
+    future: F,
+    mut interrupted: impl FnMut(Error) -> Result<(), Error>,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = stepwell::Result<T>> + Send + 'static,
+{
     let runtime = runtime::runtime().map_err(|error| errors::error(ruby, "Error", format!("no threads: {error}")))?;
     let slot = Arc::new(Slot { state: Mutex::new((None, false)), changed: Condvar::new() });
     let work = runtime.spawn(future);
@@ -76,7 +97,7 @@ where
     });
     loop {
         let waiting = &slot;
-        without_gvl(
+        let waited = without_gvl(
             || {
                 let state = waiting.lock();
                 if state.0.is_none() && !state.1 {
@@ -89,12 +110,13 @@ where
             },
         );
         slot.lock().1 = false;
-        if let Some(outcome) = slot.lock().0.take() {
+        let outcome = waited.is_ok().then(|| slot.lock().0.take()).flatten();
+        if let Some(outcome) = outcome {
             let outcome =
                 outcome.map_err(|error| errors::error(ruby, "Error", format!("a bug in Stepwell: {error}")))?;
             return outcome.map_err(|error| errors::raise(ruby, &error));
         }
-        if let Err(interrupt) = ruby.thread_check_ints() {
+        if let Err(interrupt) = waited.and_then(|()| ruby.thread_check_ints()).or_else(&mut interrupted) {
             abort.abort();
             return Err(interrupt);
         }

@@ -4,6 +4,7 @@
 #![allow(missing_docs)] // the items that the init macro makes; nothing here is public
 
 mod client;
+mod command_line;
 mod database;
 mod definitions;
 mod errors;
@@ -20,6 +21,7 @@ use magnus::{Error, Module, Ruby};
 #[magnus::init(name = "stepwell_native")]
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let native = ruby.define_module("Stepwell")?.define_module("Native")?;
+    command_line::init(native)?;
     definitions::init(ruby, native)?;
     database::init(ruby, native)?;
     orchestrator::init(ruby, native)?;

@@ -89,7 +89,7 @@ fn take(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, Error>
             }
             taken = Taken::Nothing;
             let slot = &mut taken;
-            without_gvl(move || *slot = worker.take_blocking(LOOK), &|| worker.wake_takers());
+            without_gvl(move || *slot = worker.take_blocking(LOOK), &|| worker.wake_takers())?;
         }
     })
 }
@@ -101,7 +101,7 @@ fn next_hung(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, E
         loop {
             let mut hung = Taken::Nothing;
             let slot = &mut hung;
-            without_gvl(move || *slot = worker.wait_hung(LOOK), &|| worker.wake_takers());
+            without_gvl(move || *slot = worker.wait_hung(LOOK), &|| worker.wake_takers())?;
             match hung {
                 Taken::Step(step) => return Ok(Some(NativeStep::new(step))),
                 Taken::Closed => return Ok(None),

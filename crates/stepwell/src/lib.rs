@@ -8,6 +8,7 @@ mod backoff;
 mod client;
 pub mod config;
 mod database;
+pub mod doctor;
 pub mod embedded;
 mod error;
 pub mod orchestrator;

@@ -178,7 +178,11 @@ impl Config {
         Self::load_from(environment, Path::new("config/stepwell.yml"), overrides)
     }
 
-    fn load_from(environment: Option<&str>, application_file: &Path, own: &str) -> Result<Self> {
+    /// The same, with another file for the application's settings.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn load_from(environment: Option<&str>, application_file: &Path, own: &str) -> Result<Self> {
         let environment = environment.map(str::to_owned).unwrap_or_else(current_environment);
         let (_, overrides) =
             ENVIRONMENTS.iter().find(|(name, _)| *name == environment).ok_or_else(|| Error::Configuration {

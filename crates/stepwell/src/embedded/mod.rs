@@ -125,6 +125,16 @@ impl Cluster {
         Ok(Self { server, users, data, sockets, url, timeout: options.start_timeout })
     }
 
+    /// Whether the directory holds a cluster, running or not.
+    ///
+    /// # Errors
+    ///
+    /// [`EmbeddedError`] if it holds one that is somebody else's.
+    pub async fn exists(options: &Options) -> Result<bool, EmbeddedError> {
+        let place = Place::choose(&options.directory, Deadline::after(options.start_timeout)).await?;
+        Ok(initdb::version(&place.data())?.is_some())
+    }
+
     /// The URL of the database `stepwell`, for `psql` and every other client that knows Unix sockets.
     pub fn url(&self) -> &str {
         &self.url

@@ -7,7 +7,7 @@ use sqlx::{Connection, PgConnection};
 use super::{OrFail, Store};
 use crate::error::{Error, Result};
 
-static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
+pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
 
 /// The newest migration of this program.
 static NEWEST: Lazy<i64> = Lazy::new(|| MIGRATIONS.iter().map(|migration| migration.version).max().unwrap_or(0));
@@ -96,7 +96,7 @@ impl Store {
         Err(Error::MayNotMigrate { role, found, known: *NEWEST })
     }
 
-    async fn newest_migration(&self) -> Result<i64> {
+    pub(super) async fn newest_migration(&self) -> Result<i64> {
         let migrated: bool = sqlx::query_scalar("select to_regclass('stepwell._sqlx_migrations') is not null")
             .fetch_one(self)
             .await

@@ -5,6 +5,7 @@ mod bounded;
 mod claims;
 mod connect;
 mod hops;
+mod inspect;
 mod migrate;
 mod operate;
 mod tasks;
@@ -17,6 +18,9 @@ use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
 pub use hops::{Applied, Dispatched, Initialized, Overdue, Recovered, UnvalidatedTask, Woken};
+pub use inspect::{
+    Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,
+};
 pub use operate::{DeadLetter, Limits, QueueStatus, Removed};
 pub use tasks::{EventRow, StepRow, Submitted, TaskRow};
 pub use workflows::RegisteredWorkflow;

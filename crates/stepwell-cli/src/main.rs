@@ -1,0 +1,41 @@
+//! The program `stepwell`, for machines without Ruby. The gem's executable runs the same code through its extension.
+
+use std::process::ExitCode;
+
+use tokio::signal::unix::{signal, SignalKind};
+use tokio_util::sync::CancellationToken;
+
+fn main() -> ExitCode {
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            anstream::eprintln!("error: no threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let code = runtime.block_on(async {
+        let interrupt = CancellationToken::new();
+        tokio::spawn(listen(interrupt.clone()));
+        stepwell_cli::main(std::env::args_os(), stepwell_cli::Host::Program, interrupt).await
+    });
+    // Whoever still reads standard input would keep the runtime from ending.
+    runtime.shutdown_background();
+    ExitCode::from(code)
+}
+
+/// The first signal asks to stop; the second does not ask.
+async fn listen(interrupt: CancellationToken) {
+    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+        return;
+    };
+    for _ in 0..2 {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+        if interrupt.is_cancelled() {
+            std::process::exit(i32::from(stepwell_cli::INTERRUPTED));
+        }
+        interrupt.cancel();
+    }
+}

@@ -1,0 +1,122 @@
+//! One run of the program: its options, its settings, its link to the database.
+
+use std::path::Path;
+
+use stepwell::embedded::{Cluster, Options};
+use stepwell::{telemetry, Client, Config, Database, Error};
+use tokio_util::sync::CancellationToken;
+
+use crate::arguments::Globals;
+use crate::failure::Failure;
+use crate::output::Output;
+use crate::Host;
+
+/// What every command gets.
+pub(crate) struct Session {
+    pub(crate) globals: Globals,
+    pub(crate) output: Output,
+    /// Cancelled when a signal asks to stop.
+    pub(crate) interrupt: CancellationToken,
+    pub(crate) host: Host,
+}
+
+/// A link to the database, and what it needs.
+pub(crate) struct Link {
+    pub(crate) database: Database,
+    pub(crate) client: Client,
+    cluster: Option<Cluster>,
+}
+
+impl Session {
+    /// The settings: defaults, file, environment, options.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        let own = match &self.globals.database_url {
+            Some(url) => serde_json::json!({ "database": { "url": url } }).to_string(),
+            None => "{}".to_owned(),
+        };
+        let file = self.globals.config.as_deref().unwrap_or(Path::new("config/stepwell.yml"));
+        if self.globals.config.is_some() && !file.is_file() {
+            return Err(Failure::Usage(format!("--config: there is no file {}", file.display())));
+        }
+        Ok(Config::load_from(None, file, &own)?)
+    }
+
+    /// Does something over a link to a migrated database. A signal ends it.
+    pub(crate) async fn connected<T>(&self, work: impl AsyncFnOnce(&Link) -> Result<T, Failure>) -> Result<T, Failure> {
+        self.linked(async |link| {
+            link.database.store().check_schema().await?;
+            work(link).await
+        })
+        .await
+    }
+
+    /// The same, over a link to a database in any state.
+    pub(crate) async fn linked<T>(&self, work: impl AsyncFnOnce(&Link) -> Result<T, Failure>) -> Result<T, Failure> {
+        let config = self.config()?;
+        // What the core has to tell is for the log of a service; here only what is wrong is told.
+        telemetry::init(match config.logging.level.as_str() {
+            "info" => "warn",
+            level => level,
+        });
+        let interrupted = || Err(Failure::Interrupted);
+        let link = tokio::select! {
+            () = self.interrupt.cancelled() => return interrupted(),
+            link = Link::make(&config) => link?,
+        };
+        let outcome = tokio::select! {
+            () = self.interrupt.cancelled() => interrupted(),
+            outcome = work(&link) => outcome,
+        };
+        link.close().await?;
+        outcome
+    }
+
+    /// The URL of the database that doctor looks at, and what keeps it running.
+    pub(crate) async fn database_url(&self, config: &Config) -> Result<(String, Option<Cluster>), Failure> {
+        match &config.database.url {
+            Some(url) => Ok((url.clone(), None)),
+            None => existing_cluster(config).await.map(|cluster| (cluster.url().to_owned(), Some(cluster))),
+        }
+    }
+}
+
+impl Link {
+    async fn make(config: &Config) -> Result<Self, Failure> {
+        let cluster = match config.database.url {
+            Some(_) => None,
+            None => Some(existing_cluster(config).await?),
+        };
+        let url = cluster.as_ref().map(Cluster::url).or(config.database.url.as_deref()).unwrap_or_default();
+        let database = Database::connect(url, config).await.map_err(unreachable)?;
+        Ok(Self { client: Client::new(database.clone()), database, cluster })
+    }
+
+    async fn close(self) -> Result<(), Failure> {
+        self.database.close().await;
+        if let Some(cluster) = self.cluster {
+            cluster.stop().await.map_err(Error::from)?;
+        }
+        Ok(())
+    }
+}
+
+/// The private PostgreSQL of this folder. Only `serve` and `migrate` make one.
+async fn existing_cluster(config: &Config) -> Result<Cluster, Failure> {
+    let options = Options::from(&config.embedded);
+    if !Cluster::exists(&options).await.map_err(Error::from)? {
+        return Err(Failure::Usage(format!(
+            "no database: set DATABASE_URL, or give --database-url, or run `stepwell serve` here, which starts a private \
+             PostgreSQL in {}",
+            options.directory.display()
+        )));
+    }
+    Ok(Cluster::start(&options).await.map_err(Error::from)?)
+}
+
+/// An error while connecting: whatever it is, there is no connection.
+pub(crate) fn unreachable(error: Error) -> Failure {
+    match error {
+        Error::Database { .. } | Error::ConnectTimeout { .. } => Failure::Unreachable(error),
+        error => Failure::Core(error),
+    }
+}

@@ -1,0 +1,111 @@
+//! Lists of tasks, and which migrations there are.
+
+mod support;
+
+use std::time::{Duration, SystemTime};
+
+use anyhow::Result;
+use stepwell::store::{MigrationState, Store, TaskFilter, TaskPage};
+use support::{chain, TestDatabase};
+use uuid::Uuid;
+
+async fn store(db: &TestDatabase) -> Result<Store> {
+    Ok(Store::connect(&db.url(), 2, Duration::from_secs(10)).await?)
+}
+
+fn ids(page: &TaskPage) -> Vec<Uuid> {
+    page.tasks.iter().map(|task| task.task_id).collect()
+}
+
+/// Tasks of a chain of two steps, the newest first.
+async fn tasks(db: &TestDatabase, count: usize) -> Result<Vec<Uuid>> {
+    let mut session = db.session().await?;
+    let mut tasks = Vec::new();
+    for _ in 0..count {
+        tasks.push(session.start(&chain(2)).await?);
+    }
+    tasks.sort();
+    tasks.reverse();
+    Ok(tasks)
+}
+
+#[tokio::test]
+async fn a_list_stops_after_so_many_tasks_and_says_where() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let all = tasks(&db, 6).await?;
+    let store = store(&db).await?;
+    let filter = |states: &[&str], before, look_at| TaskFilter {
+        states: states.iter().map(|state| (*state).to_owned()).collect(),
+        before,
+        look_at: Some(look_at),
+        ..TaskFilter::default()
+    };
+
+    let page = store.list_tasks(&filter(&["error"], None, 4), 10).await?;
+    assert_eq!((ids(&page), page.looked_back_to), (vec![], Some(all[3])));
+    let rest = store.list_tasks(&filter(&["error"], page.looked_back_to, 4), 10).await?;
+    assert_eq!((ids(&rest), rest.looked_back_to), (vec![], None));
+    let enough = store.list_tasks(&filter(&["in_progress"], None, 4), 3).await?;
+    assert_eq!((ids(&enough), enough.looked_back_to), (all[..3].to_vec(), None));
+    let few = store.list_tasks(&filter(&[], Some(all[2]), 2), 3).await?;
+    assert_eq!((ids(&few), few.looked_back_to), (all[3..5].to_vec(), Some(all[4])));
+
+    store.close().await;
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_list_reads_a_page_by_the_primary_key_and_not_the_table() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    tasks(&db, 1).await?;
+    let mut session = db.session().await?;
+    // Many older ones, finished and without steps, which no list of new ones may look at.
+    session
+        .run(
+            "insert into stepwell.tasks (task_id, created_at, workflow_id, steps_remaining, state, error, finished_at, context)
+             select stepwell.uuid_v7_floor(now() - n * interval '1 s'), now(), (select max(workflow_id) from stepwell.workflows),
+                    2, 'error', 'old', now(), '{}' from generate_series(10, 20000) n",
+        )
+        .await?;
+    session.run("analyze stepwell.tasks").await?;
+    let store = store(&db).await?;
+    let reads = "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_user_tables
+                  where schemaname = 'stepwell' and relname = 'tasks'";
+    let filter = TaskFilter { since: Some(SystemTime::now() - Duration::from_secs(5)), ..TaskFilter::default() };
+    let page = store.list_tasks(&filter, 10).await?;
+    store.close().await; // its statistics are there when its connections have ended
+    assert_eq!(page.tasks.len(), 1);
+    assert_eq!((page.tasks[0].steps, page.tasks[0].steps_done), (2, 0));
+
+    let before: i64 = session.value(reads).await?;
+    assert!(before < 1_000, "{before} rows were read");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn migrations_are_pending_applied_different_or_unknown() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let store = store(&db).await?;
+    let states = async || -> Result<Vec<(i64, MigrationState)>> {
+        Ok(store.migrations().await?.iter().map(|migration| (migration.version, migration.state)).collect())
+    };
+    let pending = states().await?;
+    assert!(pending.iter().all(|(_, state)| *state == MigrationState::Pending), "{pending:?}");
+    store.migrate().await?;
+    let applied = states().await?;
+    assert!(applied.iter().all(|(_, state)| *state == MigrationState::Applied), "{applied:?}");
+    assert_eq!(applied.len(), pending.len());
+
+    let mut session = db.session().await?;
+    session.run("update stepwell._sqlx_migrations set checksum = 'other' where version = 2").await?;
+    session.run("update stepwell._sqlx_migrations set version = 9999 where version = 3").await?;
+    let changed = states().await?;
+    assert_eq!(changed[1], (2, MigrationState::Differs));
+    assert_eq!(changed[2], (3, MigrationState::Pending));
+    assert_eq!(changed.last(), Some(&(9999, MigrationState::Unknown)));
+
+    store.close().await;
+    drop(session);
+    db.discard().await
+}
