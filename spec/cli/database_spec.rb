@@ -116,19 +116,22 @@ RSpec.describe "stepwell and its database" do
         .to include("verdict" => "fail", "found" => "not there yet", "fix" => /stepwell migrate/)
     end
 
-    it "finds a user who may not do what is needed, and says what to grant" do
+    it "finds what a role was given, and says what to give one that was given nothing" do
       psql("do $$ begin create role guest login; exception when duplicate_object then null; end $$")
       env = { "DATABASE_URL" => database_url.sub("//stepwell@", "//guest@") }
-      found = diagnosis(env: env)["privileges"]
-      psql("grant usage on schema stepwell, pgmq to guest; grant select on all tables in schema stepwell to guest")
-      less = diagnosis(env: env)["privileges"]
-      psql(found["fix"].delete_prefix("as their owner: "))
-      more = diagnosis(env: env)["privileges"]
+      nothing = stepwell("doctor", "--json", env: env)
+      found = nothing.json["checks"].find { |check| check["name"] == "privileges" }
+      kinds = %w[worker client].map do |kind|
+        psql(found["fix"][/select .*\)/].sub("KIND", "'#{kind}'"))
+        diagnosis(env: env)
+      end
       psql("drop owned by guest; drop role guest")
 
-      expect(found).to include("verdict" => "fail", "found" => /guest may not use the schemas/)
-      expect(less).to include("verdict" => "fail", "found" => /guest lacks rights on \S+\.\S+ and \d+ more/)
-      expect(more).to include("verdict" => "warn", "found" => /may not create queues/)
+      expect(nothing.code).to eq(1)
+      expect(found).to include("verdict" => "fail", "found" => "guest is not the schema's owner, and was given nothing")
+      expect(kinds.map { |checks| checks["privileges"].values_at("verdict", "found") })
+        .to eq([["ok", "guest has what it needs as worker"], ["ok", "guest has what it needs as client, worker"]])
+      expect(kinds.map { |checks| checks.key?("leases") }).to eq([false, true]) # a worker cannot see them
     end
 
     it "finds settings that hurt, whoever set them" do

@@ -6,7 +6,7 @@ use std::time::SystemTime;
 
 use clap::builder::styling::Styles;
 use clap::builder::PossibleValuesParser;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 use clap_complete::Shell;
 use colorchoice_clap::Color;
 use uuid::Uuid;
@@ -72,6 +72,10 @@ pub(crate) enum Command {
     /// Submit, look at and repair tasks
     #[command(subcommand)]
     Task(Task),
+    /// Show each namespace: what waits, what runs, and why
+    Queues,
+    /// Limit how many steps of a namespace run at the same time, or start within some time
+    Limit(Limit),
     /// Stop claiming steps of a namespace; what runs goes on
     Pause(Namespace),
     /// Claim steps of a paused namespace again
@@ -263,6 +267,31 @@ pub(crate) struct Resolve {
 pub(crate) struct Namespace {
     /// Name of the namespace
     pub(crate) namespace: String,
+    #[command(flatten)]
+    pub(crate) why: Why,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").args(["concurrency", "rate", "none"]).required(true).multiple(true), after_help = "\
+What is not given is not limited any more:
+  stepwell limit shop --concurrency 20
+  stepwell limit shop --rate 100 --period 1m
+  stepwell limit shop --none")]
+pub(crate) struct Limit {
+    /// Name of the namespace
+    pub(crate) namespace: String,
+    /// Most steps in its queue and in work together
+    #[arg(long, short, value_name = "STEPS")]
+    pub(crate) concurrency: Option<u32>,
+    /// Most steps that come into its queue within any --period
+    #[arg(long, value_name = "STEPS")]
+    pub(crate) rate: Option<u32>,
+    /// Of the rate: 100ms to a day
+    #[arg(long, requires = "rate", value_name = "DURATION", default_value = "1s", value_parser = humane::parse_duration)]
+    pub(crate) period: std::time::Duration,
+    /// Neither
+    #[arg(long, conflicts_with_all = ["concurrency", "rate"])]
+    pub(crate) none: bool,
     #[command(flatten)]
     pub(crate) why: Why,
 }

@@ -6,6 +6,7 @@ mod dead_letters;
 mod doctor;
 mod migrate;
 mod namespaces;
+mod queues;
 mod serve;
 mod task;
 
@@ -21,6 +22,8 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8, Failu
         Command::Serve => serve::run(session).await,
         Command::Work { .. } => Err(no_work(session)),
         Command::Task(command) => task::run(session, command).await,
+        Command::Queues => queues::list(session).await,
+        Command::Limit(arguments) => queues::limit(session, &arguments).await,
         Command::Pause(arguments) => namespaces::pause(session, &arguments).await,
         Command::Resume(arguments) => namespaces::resume(session, &arguments).await,
         Command::DeadLetters(command) => dead_letters::run(session, command).await,

@@ -3,6 +3,7 @@
 use stepwell::store::{TaskFilter, TaskSummary, TASKS_LOOKED_AT};
 
 use crate::arguments::List;
+use crate::commands::queues::backlog_note;
 use crate::failure::{Failure, DONE};
 use crate::humane;
 use crate::output;
@@ -38,11 +39,8 @@ pub(crate) async fn run(session: &Session, arguments: List) -> Result<u8, Failur
     if let Some(next) = next {
         output.note(next);
     }
-    if backlog.requests > 0 && !output.is_json() {
-        let since = backlog.oldest_at.map(humane::ago).unwrap_or_default();
-        let waiting = humane::count(usize::try_from(backlog.requests).unwrap_or(0), "more request");
-        output
-            .note(format!("{waiting} wait for an orchestrator (the oldest came {since}); does `stepwell serve` run?"));
+    if let Some(note) = backlog_note(backlog).filter(|_| !output.is_json()) {
+        output.note(note);
     }
     Ok(DONE)
 }
