@@ -174,8 +174,7 @@ impl Store {
                               t.finished_at
                          from stepwell.tasks t
                         where t.task_id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-                          and t.task_id >= coalesce(stepwell.uuid_v7_floor(to_timestamp($2::bigint / 1e6)),
-                                                    '00000000-0000-0000-0000-000000000000')
+                          and t.task_id >= coalesce($2, '00000000-0000-0000-0000-000000000000')
                         order by t.task_id desc limit $3) k
                       where (cardinality($4::text[]) = 0 or k.state::text = any ($4))
                         and (coalesce($5, $6, $7) is null or k.workflow_id = any (array(
@@ -192,7 +191,7 @@ impl Store {
               order by t.task_id desc",
         )
         .bind(filter.before)
-        .bind(filter.since.map(microseconds))
+        .bind(filter.since.map(first_id))
         .bind(i64::from(looked_at))
         .bind(&filter.states)
         .bind(&filter.namespace)
@@ -216,12 +215,11 @@ impl Store {
         sqlx::query_scalar(
             "select t.task_id from stepwell.tasks t
               where t.task_id < coalesce($1, 'ffffffff-ffff-ffff-ffff-ffffffffffff')
-                and t.task_id >= coalesce(stepwell.uuid_v7_floor(to_timestamp($2::bigint / 1e6)),
-                                          '00000000-0000-0000-0000-000000000000')
+                and t.task_id >= coalesce($2, '00000000-0000-0000-0000-000000000000')
               order by t.task_id desc offset $3 - 1 limit 1",
         )
         .bind(filter.before)
-        .bind(filter.since.map(microseconds))
+        .bind(filter.since.map(first_id))
         .bind(i64::from(looked_at))
         .fetch_optional(self)
         .await
@@ -309,7 +307,26 @@ impl Store {
     }
 }
 
-fn microseconds(time: SystemTime) -> i64 {
+/// The smallest id of a moment: those below it were made before.
+fn first_id(time: SystemTime) -> Uuid {
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+    let milliseconds = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    uuid::Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn ids_of_a_moment_begin_with_its_first() {
+        let id = Uuid::now_v7();
+        let (seconds, nanoseconds) = id.get_timestamp().unwrap().to_unix();
+        let moment = UNIX_EPOCH + Duration::new(seconds, nanoseconds);
+        assert!(first_id(moment) <= id);
+        assert!(first_id(moment + Duration::from_millis(1)) > id);
+        assert_eq!(first_id(UNIX_EPOCH).to_string(), "00000000-0000-7000-8000-000000000000");
+    }
 }
