@@ -30,9 +30,13 @@ pub(super) fn refused(error: &Error) -> Check {
 pub(super) async fn answers(store: &Store) -> Result<Check, Error> {
     let question = "select session_user::text, current_database()::text";
     let (user, database): (String, String) = fetch(store, question).await?;
-    let started = Instant::now();
-    let _the_same: (String, String) = fetch(store, question).await?; // now that the connection is there
-    let took = started.elapsed();
+    // The quickest of several: one on a connection that is there already.
+    let mut took = Duration::MAX;
+    for _ in 0..5 {
+        let started = Instant::now();
+        let _the_same: (String, String) = fetch(store, question).await?;
+        took = took.min(started.elapsed());
+    }
     let found = format!("{database} as {user}, an answer in {:.1} ms", took.as_secs_f64() * 1000.0);
     if took > Duration::from_millis(20) {
         let fix = "run orchestrators and workers near the database: every transaction waits for such an answer";
