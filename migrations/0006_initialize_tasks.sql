@@ -1,6 +1,7 @@
--- Hop 2 of 5: turns requests into tasks with steps and enqueues the root steps.
--- Called by: the orchestrator's request loop. p_batch: at most this many requests.
--- Locks: the messages it pops (SKIP LOCKED). Tasks: -> in_progress, pending (to be validated) or error (rejected).
+-- Hop 2 of 5: turns requests into tasks with steps and enqueues the root steps; then fills the queues with what waits for
+-- its turn.
+-- Called by: the orchestrator's request loop. p_batch: at most this many requests, and as many steps to fill up with.
+-- Locks: the messages it pops (SKIP LOCKED), then as dispatch_steps. Tasks: -> in_progress, pending (to be validated) or error (rejected).
 -- Steps: -> enqueued (roots) or pending.
 create function stepwell.initialize_tasks(p_batch integer)
 returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
@@ -9,6 +10,7 @@ language plpgsql as $$
 declare
   v_messages jsonb[];
   v_times    timestamptz[];
+  v_outcome  record;
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_requests(p_batch) m;
   if v_messages is null then
@@ -17,7 +19,11 @@ begin
                         '{}'::text[], '{}'::uuid[];
     return;
   end if;
-  return query select * from stepwell.initialize_requests(v_messages, v_times);
+  select * into v_outcome from stepwell.initialize_requests(v_messages, v_times);
+  return query
+    select v_outcome.popped, v_outcome.initialized, v_outcome.rejected, v_outcome.unvalidated, v_outcome.dead,
+           v_outcome.namespaces || d.namespaces, v_outcome.finished
+      from stepwell.dispatch_steps(p_batch) d;
 end
 $$;
 

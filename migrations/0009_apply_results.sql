@@ -1,7 +1,7 @@
 -- Hop 5 of 5: applies what workers reported: finishes, retries and fails steps, counts down dependents, enqueues the
--- newly ready, finishes tasks.
--- Called by: the orchestrator's result loop. p_batch: at most this many results.
--- Locks: the messages it pops (SKIP LOCKED), then tasks by id; their steps are guarded by that.
+-- newly ready, finishes tasks; then fills the queues with what waits for its turn.
+-- Called by: the orchestrator's result loop. p_batch: at most this many results, and as many steps to fill up with.
+-- Locks: the messages it pops (SKIP LOCKED), then tasks by id; their steps are guarded by that; then as dispatch_steps.
 -- Fence: a result counts only for the attempt that its step is on while the step is 'enqueued'; any other is dropped
 -- and counted as stale. Steps: enqueued -> complete | waiting_for_retry | error; dependents pending -> enqueued.
 -- Tasks: in_progress -> complete | error.
@@ -12,13 +12,18 @@ language plpgsql as $$
 declare
   v_messages jsonb[];
   v_times    timestamptz[];
+  v_applied  record;
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
   if v_messages is null then
     return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[];
     return;
   end if;
-  return query select * from stepwell.apply_messages(v_messages, v_times);
+  select * into v_applied from stepwell.apply_messages(v_messages, v_times);
+  return query
+    select v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale, v_applied.dead,
+           v_applied.namespaces || d.namespaces, v_applied.finished
+      from stepwell.dispatch_steps(p_batch) d;
 end
 $$;
 

@@ -144,25 +144,24 @@ $$;
 
 -- Fills the queues of namespaces in which steps are ready, in the order of dispatch_at, as far as there is room and
 -- nothing limits it: pause, concurrency, rate, the concurrency of keys. The namespaces share p_batch.
--- Called by: the dispatch loop. Locks: a namespace for other dispatchers (an advisory lock until the commit; who finds it
--- taken leaves the namespace to whoever has it), then ready and keyed steps (SKIP LOCKED): it waits for nobody.
--- Returns how many steps it sent, their namespaces, and whether to look again soon: steps wait, or something is limited.
-create function stepwell.dispatch_steps(
-  p_batch integer, out dispatched integer, out attentive boolean, out namespaces text[])
+-- Called by: initialize_tasks and apply_results, as the last that they do, and the upkeep loop. Locks: a namespace for other
+-- dispatchers (an advisory lock until the commit; who finds it taken leaves the namespace to whoever has it), then ready
+-- and keyed steps (SKIP LOCKED): it waits for nobody. Others wait for those rows, so nothing may be locked after it.
+-- Returns how many steps it sent, and their namespaces.
+create function stepwell.dispatch_steps(p_batch integer, out dispatched integer, out namespaces text[])
 language plpgsql as $$
 declare
-  v_waiting   text[] := stepwell.waiting_namespaces();
+  v_waiting   text[];
   v_namespace text;
   v_sent      integer;
 begin
   dispatched := 0;
   namespaces := '{}';
-  attentive := cardinality(v_waiting) > 0
-    or exists (select from stepwell.namespaces n where n.concurrency is not null or n.rate is not null)
-    or exists (select from stepwell.workflows w where w.concurrency_key is not null);
-  if cardinality(v_waiting) = 0 or stepwell.results_wait() then
+  if not exists (select from stepwell.ready_steps) and not exists (select from stepwell.touched_keys)
+     or stepwell.results_wait() then
     return;
   end if;
+  v_waiting := stepwell.waiting_namespaces();
   foreach v_namespace in array v_waiting loop
     continue when not pg_try_advisory_xact_lock(1936029041, hashtext(v_namespace));
     perform stepwell.admit_keyed_steps(v_namespace, p_batch);

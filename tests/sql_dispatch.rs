@@ -213,10 +213,10 @@ async fn namespaces_share_a_batch_of_dispatch() -> Result<()> {
     for namespace in ["one", "two", "three"] {
         session.register(&define_with("w", json!([{ "name": "a" }]), json!({ "namespace": namespace }))).await?;
         arrive_together(&mut session, &format!("{namespace}/w"), 400).await?;
-        session.run(&format!("delete from pgmq.q_{namespace}_queue")).await?;
     }
+    session.run("delete from pgmq.q_one_queue; delete from pgmq.q_two_queue; delete from pgmq.q_three_queue").await?;
     let outcome = session.dispatch(90).await?;
-    assert_eq!((outcome.dispatched, outcome.attentive), (90, true));
+    assert_eq!(outcome.dispatched, 90);
     assert_eq!(outcome.namespaces, ["one", "three", "two"]);
     for namespace in ["one", "two", "three"] {
         assert_eq!(session.queued(&format!("{namespace}_queue")).await?, 30, "{namespace}");
@@ -232,7 +232,7 @@ async fn a_namespace_runs_no_more_steps_at_once_than_its_concurrency() -> Result
     session.register(&chain(2)).await?;
     session.run("select stepwell.limit_namespace('test', 3, null, null, 'a test', 'a tester')").await?;
     arrive_together(&mut session, "test/chain", 10).await?;
-    assert_eq!(session.queued("test_queue").await?, 0);
+    assert_eq!(session.queued("test_queue").await?, 3);
     let mut executed = 0;
     let mut held = Vec::new();
     while executed < 20 {
@@ -259,15 +259,14 @@ async fn a_rate_holds_in_any_period_of_its_length() -> Result<()> {
     session.run("select stepwell.configure_dispatch(1000, '60 s')").await?;
     session.run("select stepwell.limit_namespace('test', null, 20, '10 s')").await?;
     arrive_together(&mut session, "test/chain", 100).await?;
-    let mut sent: Vec<(u32, i32)> = Vec::new();
+    let mut sent: Vec<(u32, usize)> = Vec::new();
     for tick in 0..600_u32 {
-        let dispatched = session.dispatch(500).await?.dispatched;
-        session.claim(100).await?;
-        sent.push((tick, dispatched));
+        session.dispatch(500).await?;
+        sent.push((tick, session.claim(100).await?.len()));
         session.advance_clock("100 ms").await?;
     }
-    assert_eq!(sent.iter().map(|(_, steps)| steps).sum::<i32>(), 100);
-    let most = sent.windows(100).map(|period| period.iter().map(|(_, steps)| steps).sum::<i32>()).max();
+    assert_eq!(sent.iter().map(|(_, steps)| steps).sum::<usize>(), 100);
+    let most = sent.windows(100).map(|period| period.iter().map(|(_, steps)| steps).sum::<usize>()).max();
     assert_eq!(most, Some(20), "within 10 s");
     let last = sent.iter().rev().find(|(_, steps)| *steps > 0).map(|(tick, _)| *tick);
     assert!(
@@ -432,7 +431,7 @@ async fn nothing_is_given_to_workers_while_their_results_pile_up() -> Result<()>
     session.claim(1_000).await?;
     assert_eq!(session.dispatch(500).await?.dispatched, 0, "2,000 results are not applied");
     session.apply(500).await?;
-    assert!(session.dispatch(500).await?.dispatched > 0);
+    assert!(session.queued("test_queue").await? > 0, "what is applied makes room");
     drop(session);
     db.finish().await
 }

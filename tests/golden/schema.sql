@@ -218,7 +218,7 @@ apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retri
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 6e958b3f
 apply_results(p_batch integer)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 305d4de4
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 0b8e09a8
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
 as_failure(p_queue text, p_message jsonb, p_why text)
@@ -265,8 +265,8 @@ dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost 
   returns timestamp with time zone, sql stable, body 53456a69
 dispatch_namespace(p_namespace text, p_most integer)
   returns integer, plpgsql volatile, body 381b620b
-dispatch_steps(p_batch integer, OUT dispatched integer, OUT attentive boolean, OUT namespaces text[])
-  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c1e998e6
+dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c5190131
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
   returns text[], plpgsql volatile, body b8b72b00
 fail_overdue_tasks(p_batch integer)
@@ -290,7 +290,7 @@ heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 1429277a
 initialize_tasks(p_batch integer)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cf2d442a
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body a30ce725
 is_result(p_message jsonb)
   returns boolean, sql immutable, body 7d0caf97
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)

@@ -49,7 +49,6 @@ pub(crate) struct Signals {
     requests: watch::Sender<u64>,
     results: watch::Sender<u64>,
     finished: watch::Sender<u64>,
-    progress: watch::Sender<u64>,
     workers: Mutex<HashMap<String, Vec<Weak<watch::Sender<u64>>>>>,
     waiting: Mutex<HashMap<Uuid, watch::Sender<bool>>>,
     outgoing: Mutex<BTreeSet<Topic>>,
@@ -88,7 +87,6 @@ impl Signals {
             Topic::Results => &self.results,
             Topic::Finished => &self.finished,
             Topic::Steps(namespace) => {
-                self.progressed();
                 if let Some(workers) = lock(&self.workers).get_mut(namespace) {
                     workers.retain(|worker| worker.upgrade().map(|sender| sender.send_modify(bump)).is_some());
                 }
@@ -106,15 +104,6 @@ impl Signals {
         for worker in lock(&self.workers).values().flatten().filter_map(Weak::upgrade) {
             worker.send_modify(bump);
         }
-    }
-
-    /// Says in this process that steps have moved: there may be something to dispatch, or room for it.
-    pub(crate) fn progressed(&self) {
-        self.progress.send_modify(bump);
-    }
-
-    pub(crate) fn progress(&self) -> Wakeups {
-        self.progress.subscribe()
     }
 
     pub(crate) fn requests(&self) -> Wakeups {

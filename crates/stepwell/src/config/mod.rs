@@ -87,8 +87,6 @@ pub struct Dispatch {
     /// The waiting time that one level of priority is worth.
     #[serde(deserialize_with = "duration::deserialize")]
     pub boost: Duration,
-    /// Most steps that come into queues in one transaction.
-    pub batch: u32,
 }
 
 /// Section `worker`.
@@ -225,7 +223,6 @@ impl Config {
             ("orchestrator.result_batch", self.orchestrator.result_batch),
             ("orchestrator.upkeep_batch", self.orchestrator.upkeep_batch),
             ("dispatch.window", self.dispatch.window),
-            ("dispatch.batch", self.dispatch.batch),
             ("retention.batch", self.retention.batch),
             ("worker.concurrency", self.worker.concurrency),
             ("worker.claim_batch", self.worker.claim_batch),

@@ -2,7 +2,6 @@
 //! dispatched, what is due is enqueued, what is old removed. Any number of them run on one
 //! database without knowing of each other; every hop is one transaction that locks what it needs.
 
-mod dispatch;
 mod hop_loop;
 mod requests;
 mod results;
@@ -14,7 +13,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -71,9 +70,7 @@ impl Orchestrator {
         let (database, totals, shutdown) = (&orchestrator.database, &orchestrator.totals, &orchestrator.shutdown);
         orchestrator.tasks.spawn(requests::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.spawn(results::run(database.clone(), totals.clone(), shutdown.clone()));
-        let due = Arc::new(Notify::new());
-        orchestrator.tasks.spawn(upkeep::run(database.clone(), totals.clone(), due.clone(), shutdown.clone()));
-        orchestrator.tasks.spawn(dispatch::run(database.clone(), totals.clone(), due, shutdown.clone()));
+        orchestrator.tasks.spawn(upkeep::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.spawn(retention::run(database.clone(), totals.clone(), shutdown.clone()));
         orchestrator.tasks.close();
         tracing::info!(database = database.store().masked_url(), "orchestrator started");

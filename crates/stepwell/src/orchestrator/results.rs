@@ -28,7 +28,6 @@ impl Hop for Results {
     async fn run(&self, batch: u32) -> Result<u32> {
         let outcome = self.database.store().apply_results(batch).await?;
         self.totals.applied(&outcome);
-        self.database.signals().progressed();
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);
         Ok(outcome.popped.unsigned_abs())

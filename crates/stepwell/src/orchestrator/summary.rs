@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use crate::store::{Applied, Dispatched, Initialized, Overdue, Recovered};
+use crate::store::{Applied, Initialized, Overdue, Recovered};
 
 #[derive(Debug, Default)]
 pub(super) struct Totals {
@@ -14,7 +14,6 @@ pub(super) struct Totals {
     tasks_finished: AtomicU64,
     tasks_overdue: AtomicU64,
     tasks_removed: AtomicU64,
-    steps_dispatched: AtomicU64,
     steps_completed: AtomicU64,
     steps_retried: AtomicU64,
     steps_failed: AtomicU64,
@@ -39,8 +38,6 @@ pub struct Summary {
     pub tasks_overdue: u64,
     /// Tasks that were removed because of their age.
     pub tasks_removed: u64,
-    /// Steps that had waited for their turn and came into a queue.
-    pub steps_dispatched: u64,
     /// Steps that completed.
     pub steps_completed: u64,
     /// Attempts that failed and are followed by another.
@@ -81,10 +78,6 @@ impl Totals {
         self.finished(outcome.finished.len());
     }
 
-    pub(super) fn dispatched(&self, outcome: &Dispatched) {
-        add(&self.steps_dispatched, outcome.dispatched);
-    }
-
     pub(super) fn recovered(&self, outcome: &Recovered) {
         add(&self.steps_recovered, outcome.recovered);
         add(&self.steps_failed, outcome.failed);
@@ -117,7 +110,6 @@ impl Totals {
             tasks_finished: self.tasks_finished.load(Relaxed),
             tasks_overdue: self.tasks_overdue.load(Relaxed),
             tasks_removed: self.tasks_removed.load(Relaxed),
-            steps_dispatched: self.steps_dispatched.load(Relaxed),
             steps_completed: self.steps_completed.load(Relaxed),
             steps_retried: self.steps_retried.load(Relaxed),
             steps_failed: self.steps_failed.load(Relaxed),

@@ -1,8 +1,8 @@
-//! The upkeep loop: what comes due by time. Expired claims are recovered, due retries enqueued, overdue tasks ended.
+//! The upkeep loop: what comes due by time. Expired claims are recovered, due retries enqueued, overdue tasks ended, and
+//! queues filled with what waits for its turn, where no other hop has done it.
 
 use std::sync::Arc;
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::pause;
@@ -10,11 +10,11 @@ use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
 
-pub(super) async fn run(database: Database, totals: Arc<Totals>, ready: Arc<Notify>, shutdown: CancellationToken) {
+pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
     let mut backoff = database.backoff("upkeep");
     while !shutdown.is_cancelled() {
-        match cycle(&database, &totals, &ready, settings.upkeep_batch).await {
+        match cycle(&database, &totals, settings.upkeep_batch).await {
             Ok(more) => {
                 backoff.succeeded();
                 if !more {
@@ -27,11 +27,8 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, ready: Arc<Noti
 }
 
 /// One round. Returns whether there is more than fitted into the batches.
-async fn cycle(database: &Database, totals: &Totals, ready: &Notify, batch: u32) -> Result<bool> {
+async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool> {
     let upkeep = database.store().has_upkeep().await?;
-    if upkeep.ready {
-        ready.notify_one();
-    }
     let mut popped = Vec::new();
     if upkeep.overdue {
         popped.push(fail_overdue(database, totals, batch).await?);
@@ -43,6 +40,11 @@ async fn cycle(database: &Database, totals: &Totals, ready: &Notify, batch: u32)
         let woken = database.store().wake_due_steps(batch).await?;
         database.signals().publish_steps(&woken.namespaces);
         popped.push(woken.popped);
+    }
+    if upkeep.ready || !popped.is_empty() {
+        let outcome = database.store().dispatch_steps(batch).await?;
+        database.signals().publish_steps(&outcome.namespaces);
+        popped.push(outcome.dispatched);
     }
     totals.cycle();
     Ok(popped.iter().any(|popped| popped.unsigned_abs() == batch))

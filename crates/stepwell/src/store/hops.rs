@@ -90,8 +90,6 @@ pub struct Overdue {
 pub struct Dispatched {
     /// Steps that came into queues.
     pub dispatched: i32,
-    /// Whether to look again soon: steps wait for their turn, or something is limited.
-    pub attentive: bool,
     /// Namespaces whose queues got messages.
     pub namespaces: Vec<String>,
 }
