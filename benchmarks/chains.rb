@@ -34,7 +34,7 @@ def elapsed
   now - start
 end
 
-# Seconds of CPU of this process and of the private PostgreSQL: the postmaster, its children, and, through the
+# Seconds of CPU of this process, and of the private PostgreSQL: the postmaster, its children, and, through the
 # postmaster, the children that have ended.
 def cpu_seconds(folder)
   postmaster = Dir[File.join(folder, "data/postmaster.pid")].map { |path| File.read(path).to_i }.first
@@ -46,7 +46,13 @@ def cpu_seconds(folder)
   rescue SystemCallError
     0
   end
-  Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID) + (ticks / 100.0)
+  [Process.clock_gettime(Process::CLOCK_PROCESS_CPUTIME_ID), ticks / 100.0]
+end
+
+def cpu_used(folder)
+  before = cpu_seconds(folder)
+  yield
+  cpu_seconds(folder).zip(before).map { |now, then_| now - then_ }
 end
 
 # What PostgreSQL has counted so far: WAL bytes, commits, rows inserted, updated (of these HOT), deleted.
@@ -79,28 +85,32 @@ Dir.mktmpdir("stepwell-bench") do |folder|
     printf("chain of %d, idle system: p50 %.1f ms, p95 %.1f ms, p99 %.1f ms (%d samples)\n", options[:length],
            *[0.5, 0.95, 0.99].map { |share| percentile(latencies, share) * 1000 }, latencies.size)
 
+    idle = cpu_used(folder) { sleep options[:idle] }.sum
+    printf("idle: %.2f %% of a core (this process and PostgreSQL, over %d s)\n",
+           idle / options[:idle] * 100, options[:idle])
+
     3.times do
       tasks = nil
+      seconds = nil
       before = counts(orchestrator)
-      cpu = cpu_seconds(folder)
-      seconds = elapsed do
-        tasks = Stepwell.submit_all(Array.new(options[:tasks]) { { workflow: "bench/chain", context: {} } })
-        tasks.first.connection.client.wait(tasks.map(&:id), 600.0)
+      cpu = cpu_used(folder) do
+        seconds = elapsed do
+          tasks = Stepwell.submit_all(Array.new(options[:tasks]) { { workflow: "bench/chain", context: {} } })
+          tasks.first.connection.client.wait(tasks.map(&:id), 600.0)
+        end
       end
-      cpu = cpu_seconds(folder) - cpu
       abort "not all are complete" unless tasks.last(100).all? { |task| task.refresh.state == :complete }
       steps = options[:tasks] * options[:length]
       printf("chains of %d: %d steps/s (%d tasks, submit to last finish, concurrency %d)\n",
              options[:length], steps / seconds, options[:tasks], options[:concurrency])
       each = counts(orchestrator).map { |name, count| (count - before[name]) / steps.to_f }
-      printf("  a step: %.0f µs of CPU, %.0f bytes of WAL, %.3f commits, rows: %.2f inserted, %.2f updated " \
-             "(%.2f HOT), %.2f deleted\n", cpu / steps * 1e6, *each)
+      printf("  a step: %.0f µs of CPU here, %.0f in PostgreSQL, %.0f bytes of WAL, %.3f commits, rows: " \
+             "%.2f inserted, %.2f updated (%.2f HOT), %.2f deleted\n", *cpu.map { |used| used / steps * 1e6 }, *each)
     end
 
-    before = cpu_seconds(folder)
-    seconds = elapsed { sleep options[:idle] }
-    printf("idle: %.2f %% of a core (this process and PostgreSQL, over %.0f s)\n",
-           (cpu_seconds(folder) - before) / seconds * 100, seconds)
+    idle = cpu_used(folder) { sleep options[:idle] }.sum
+    printf("idle after it: %.2f %% of a core (this process and PostgreSQL with its vacuum, over %d s)\n",
+           idle / options[:idle] * 100, options[:idle])
     worker.stop
   end
 end
