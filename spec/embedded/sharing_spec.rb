@@ -45,6 +45,32 @@ RSpec.describe "the embedded PostgreSQL" do
     expect(server_pid).to be_nil
   end
 
+  it "is found by a worker and by submits of other processes, which keep it running" do
+    orchestrator = run_ruby("Stepwell::Orchestrator.embedded { puts 'started'; $stdin.read }", env: {}, chdir: folder)
+    expect(orchestrator.gets).to eq("started")
+    server = server_pid
+    worker = run_ruby(<<~RUBY, env: {}, chdir: folder)
+      code = Class.new(Stepwell::StepHandler) { define_method(:call) { |step| step.context["n"] * 2 } }
+      Stepwell.workflow("spec/double") { step :only, code }
+      worker = Stepwell::Worker.new(namespaces: "spec").start
+      puts "started"
+      $stdin.read
+      worker.stop
+    RUBY
+    expect(worker.gets).to eq("started")
+    client = run_ruby(<<~RUBY, env: {}, chdir: folder)
+      puts Stepwell.submit("spec/double", { n: 21 }).wait(timeout: 30).result(:only)
+      $stdin.read
+    RUBY
+    expect(client.gets).to eq("42")
+    leave(client)
+    leave(orchestrator)
+    expect(server_pid).to eq(server)
+    leave(worker)
+
+    expect(server_pid).to be_nil
+  end
+
   it "keeps its data from one start to the next" do
     leave(start_user(user).tap { |process| double(process, 1) })
     expect(server_pid).to be_nil

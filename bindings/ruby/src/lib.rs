@@ -4,6 +4,7 @@
 #![allow(missing_docs)] // the items that the init macro makes; nothing here is public
 
 mod client;
+mod cluster;
 mod command_line;
 mod database;
 mod definitions;
@@ -26,6 +27,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     database::init(ruby, native)?;
     orchestrator::init(ruby, native)?;
     client::init(ruby, native)?;
+    cluster::init(ruby, native)?;
     step::init(ruby, native)?;
     worker::init(ruby, native)?;
     Ok(())

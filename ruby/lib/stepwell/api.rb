@@ -6,6 +6,7 @@ module Stepwell
   @configuration = Configuration.new
   @running = Set.new
   @connections = {}
+  @clusters = {}
   @mutex = Mutex.new
 
   class << self
@@ -119,7 +120,8 @@ module Stepwell
       @logger ||= ::Logger.new($stderr, level: configuration.load.log_level)
     end
 
-    # The link to the given database, else the configured one, else the embedded orchestrator's of this process.
+    # The link to the given database, else the configured one, else the embedded orchestrator's of this process, else
+    # the private PostgreSQL that another process has made in the working directory.
     # @api private
     # @raise [ConfigurationError] when there is none
     def connection(database_url = nil)
@@ -127,6 +129,8 @@ module Stepwell
       orchestrators = running.grep(Orchestrator).select(&:running?)
       near = url ? orchestrators.find { |orchestrator| orchestrator.database_url == url } : orchestrators.last
       return near.connection if near
+
+      url ||= private_url
       return connect(url) if url
 
       raise ConfigurationError, "no database: set DATABASE_URL, or Stepwell.configure { |c| c.database_url = … }, " \
@@ -139,6 +143,7 @@ module Stepwell
     def disconnect
       connections = @mutex.synchronize { @connections.tap { @connections = {} } }
       connections.each { |(pid, _url), connection| connection.database.close if pid == Process.pid }
+      leave_private_cluster if running.grep(Worker).none?(&:running?)
     end
 
     # Stops what still runs, workers first. Called at the end of the process.
@@ -146,6 +151,7 @@ module Stepwell
     def stop_all
       running.to_a.grep(Worker).each { |worker| worker.stop(timeout: 5) }
       running.to_a.grep(Orchestrator).each(&:stop)
+      disconnect if @clusters.key?(Process.pid)
     end
 
     private
@@ -170,6 +176,16 @@ module Stepwell
       raise ValidationError, "step #{step}: #{name} is no handler: give a class whose instances answer call(step)"
     rescue NameError => e
       raise ValidationError, "step #{step}: there is no class #{name}; load it before the workflows (#{e.message})"
+    end
+
+    # @return [String, nil] of the private PostgreSQL in the working directory, if there is one: it is in use now
+    def private_url
+      @mutex.synchronize { @clusters[Process.pid] ||= Native::Cluster.join(configuration.load) }&.url
+    end
+
+    # The last one out stops the server.
+    def leave_private_cluster
+      @mutex.synchronize { @clusters.delete(Process.pid) }&.leave
     end
 
     # Links to databases are shared by their URL, within one process: a forked child makes its own.

@@ -15,7 +15,8 @@ module Stepwell
 
     # @param namespaces [Array<String>, String] whose steps it takes
     # @param concurrency [Integer, nil] threads; nil means the configured number (10)
-    # @param database_url [String, nil] nil means the configured one, else the embedded orchestrator's of this process
+    # @param database_url [String, nil] nil means the configured one, else the embedded orchestrator's of this process,
+    #   else the private PostgreSQL that another process has made in the working directory
     # @param orchestrator [Orchestrator, nil] one of this process, to share its database
     def initialize(namespaces:, concurrency: nil, database_url: nil, orchestrator: nil)
       @namespaces = Array(namespaces).map(&:to_s)
