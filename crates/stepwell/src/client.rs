@@ -1,19 +1,27 @@
 //! Clients: submit tasks, wait for them, look at them, repair them.
 
+mod homes;
+mod letters;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use futures_util::future::try_join_all;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::database::Database;
+use crate::databases::Databases;
 use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
-use crate::store::{DeadLetter, EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
+use crate::store::{EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
 use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
+
+use homes::Homes;
+pub use letters::LetterPosition;
 
 /// How long what is known of a workflow is believed; a newer version may be registered meanwhile.
 const BELIEVED: Duration = Duration::from_secs(5);
@@ -49,11 +57,13 @@ pub struct Request {
     pub tags: Vec<String>,
 }
 
-/// A client of one database. Cheap to clone.
+/// A client of one database, or of several: then each call goes to the one that its namespace or task lives on. Cheap to
+/// clone.
 #[derive(Debug, Clone)]
 pub struct Client {
-    database: Database,
+    databases: Databases,
     known: Arc<Mutex<KnownWorkflows>>,
+    homes: Arc<Homes>,
 }
 
 /// By name, and version where one was asked for.
@@ -86,26 +96,59 @@ struct Message<'a> {
 }
 
 impl Client {
-    /// A client over a link that others of the process may share.
-    pub fn new(database: Database) -> Self {
-        Self { database, known: Arc::default() }
+    /// A client over a link, or links, that others of the process may share.
+    pub fn new(databases: impl Into<Databases>) -> Self {
+        Self { databases: databases.into(), known: Arc::default(), homes: Arc::default() }
     }
 
-    /// Registers definitions; those that are registered already change nothing.
+    /// Registers definitions; those that are registered already change nothing. Where there are several databases, each
+    /// gets those of its namespaces, and one that is away gets them when it is back.
     ///
     /// # Errors
     /// [`Error::WorkflowConflict`] when a version exists with other content.
     pub async fn register(&self, workflows: &[Workflow]) -> Result<()> {
-        for workflow in workflows {
-            self.persist(|| self.database.store().register_workflow(workflow)).await?;
+        if self.databases.count() == 1 {
+            register(self.databases.default(), workflows).await?;
+        } else {
+            let mut groups = vec![Vec::new(); self.databases.count()];
+            for workflow in workflows {
+                groups[self.databases.place(&workflow.namespace)].push(workflow.clone());
+            }
+            let groups = groups.into_iter().enumerate().filter(|(_, workflows)| !workflows.is_empty());
+            try_join_all(groups.map(|(place, workflows)| self.register_at(place, workflows))).await?;
         }
         lock(&self.known).clear();
         Ok(())
     }
 
+    async fn register_at(&self, place: usize, workflows: Vec<Workflow>) -> Result<()> {
+        let database = self.databases.at(place)?;
+        match database.store().reach().await {
+            Err(error) if error.is_transient() => {
+                let (link, mut backoff) = (database.clone(), database.backoff("register"));
+                let mut pause = backoff.failed(&error);
+                database.spawn(async move {
+                    loop {
+                        tokio::time::sleep(pause).await;
+                        match register(&link, &workflows).await {
+                            Ok(()) => return backoff.succeeded(),
+                            Err(error) if error.is_transient() => pause = backoff.failed(&error),
+                            Err(error) => return tracing::error!(%error, "workflows could not be registered"),
+                        }
+                    }
+                });
+                Ok(())
+            }
+            reached => {
+                reached?;
+                register(database, &workflows).await
+            }
+        }
+    }
+
     /// Submits tasks, in as few transactions as their number and size allow, and returns what became of each, in order.
     /// Every request is checked before the first is sent. Trying again after a broken connection is safe, because the
-    /// ids of the tasks are made here.
+    /// ids of the tasks are made here. Requests for several databases are a transaction on each, one after the other.
     ///
     /// # Errors
     /// [`Error::Validation`] that names each request and field that is wrong; [`Error::UnknownWorkflow`].
@@ -130,13 +173,22 @@ impl Client {
             };
             return Err(Error::validation(what, problems));
         }
-        let mut submitted = Vec::with_capacity(messages.len());
-        for batch in batches(&messages) {
-            let answer = self.persist(|| self.database.store().submit_tasks(batch)).await;
-            submitted.extend(answer.map_err(|error| error.if_refused("the request", "context"))?);
-            self.database.signals().publish(Topic::Requests);
+        if self.databases.count() == 1 {
+            return send(self.databases.default(), &messages).await;
         }
-        Ok(submitted)
+        let mut groups = vec![(Vec::new(), Vec::new()); self.databases.count()];
+        for (index, (request, message)) in requests.iter().zip(messages).enumerate() {
+            let (indexes, messages) = &mut groups[self.databases.place_of(&request.workflow)];
+            indexes.push(index);
+            messages.push(message);
+        }
+        let mut submitted = vec![None; requests.len()];
+        for (place, (indexes, messages)) in groups.iter().enumerate().filter(|(_, (indexes, _))| !indexes.is_empty()) {
+            let answers = send(self.databases.at(place)?, messages).await?;
+            self.homes.note(place, answers.iter().map(|answer| answer.task_id));
+            indexes.iter().zip(answers).for_each(|(index, answer)| submitted[*index] = Some(answer));
+        }
+        Ok(submitted.into_iter().flatten().collect())
     }
 
     /// Waits until all of these tasks are in a terminal state, and tells `progress` how many are, about ten times a
@@ -145,32 +197,37 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownTask`]; [`Error::WaitTimeout`] with what the first unfinished task waits for.
     pub async fn wait(&self, task_ids: &[Uuid], timeout: Option<Duration>, progress: impl Fn(usize)) -> Result<()> {
-        // Subscribed before the look into the database, so that no end falls between the two.
-        let signals = self.database.signals();
-        let mut waits: Vec<(Uuid, watch::Receiver<bool>)> =
-            task_ids.iter().map(|id| (*id, signals.subscribe_task(*id))).collect();
         let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
         // Whoever waits for a task waits for the database too, as long as that and no longer.
         let patience = timeout.unwrap_or(Duration::MAX);
-        match tokio::time::timeout(patience.max(LOOK), self.look_for(task_ids, patience)).await {
-            Ok(looked) => looked?,
+        let mut waits: Vec<(&Database, Uuid, watch::Receiver<bool>)> = Vec::with_capacity(task_ids.len());
+        let look = async {
+            let groups = self.by_home(task_ids, patience).await?;
+            // Subscribed before the look into the database, so that no end falls between the two.
+            for (database, task_ids) in &groups {
+                waits.extend(task_ids.iter().map(|id| (*database, *id, database.signals().subscribe_task(*id))));
+            }
+            try_join_all(groups.iter().map(|(database, task_ids)| look_for(database, task_ids, patience))).await
+        };
+        match tokio::time::timeout(patience.max(LOOK), look).await {
+            Ok(looked) => drop(looked?),
             Err(_) => return Err(late(task_ids[0], patience, NO_ANSWER)),
         }
         let mut reported = usize::MAX;
         loop {
-            waits.retain(|(_, wait)| !*wait.borrow() && wait.has_changed().is_ok());
+            waits.retain(|(_, _, wait)| !*wait.borrow() && wait.has_changed().is_ok());
             let done = task_ids.len() - waits.len();
             if done != reported {
                 progress(done);
                 reported = done;
             }
-            let Some((task_id, wait)) = waits.first_mut() else { return Ok(()) };
+            let Some((database, task_id, wait)) = waits.first_mut() else { return Ok(()) };
             let look = tokio::time::Instant::now() + Duration::from_millis(100);
             let until = deadline.map_or(look, |deadline| deadline.min(look));
             let _whether_in_time = tokio::time::timeout_at(until, wait.wait_for(|finished| *finished)).await.is_ok();
             if !*wait.borrow() && deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
                 let task_id = *task_id;
-                let reason = tokio::time::timeout(LOOK, self.database.store().waits_for(task_id)).await;
+                let reason = tokio::time::timeout(LOOK, database.store().waits_for(task_id)).await;
                 return Err(late(
                     task_id,
                     timeout.unwrap_or_default(),
@@ -185,26 +242,13 @@ impl Client {
         }
     }
 
-    /// Settles those of these tasks that have finished, and makes sure that the others exist.
-    async fn look_for(&self, task_ids: &[Uuid], patience: Duration) -> Result<()> {
-        let store = self.database.store();
-        let finished = self.persist_for(patience, || store.finished_among(task_ids)).await?;
-        self.database.signals().settle(&finished);
-        let finished: HashSet<Uuid> = finished.into_iter().collect();
-        let unfinished: Vec<Uuid> = task_ids.iter().copied().filter(|id| !finished.contains(id)).collect();
-        if unfinished.is_empty() {
-            return Ok(());
-        }
-        let unknown = self.persist_for(patience, || store.unknown_among(&unfinished)).await?;
-        unknown.first().map_or(Ok(()), |task_id| Err(Error::UnknownTask { task_id: *task_id }))
-    }
-
     /// A task as it is now.
     ///
     /// # Errors
     /// [`Error::UnknownTask`].
     pub async fn task(&self, task_id: Uuid) -> Result<TaskRow> {
-        self.persist(|| self.database.store().find_task(task_id)).await
+        let database = self.home(task_id).await?;
+        persist(database, || database.store().find_task(task_id)).await
     }
 
     /// These tasks as they are now, in this order.
@@ -213,9 +257,11 @@ impl Client {
     /// [`Error::UnknownTask`] for the first that does not exist.
     pub async fn tasks(&self, task_ids: &[Uuid]) -> Result<Vec<TaskRow>> {
         let mut found = HashMap::new();
-        for ids in task_ids.chunks(SUBMIT_BATCH) {
-            let tasks = self.persist(|| self.database.store().find_tasks(ids)).await?;
-            found.extend(tasks.into_iter().map(|task| (task.task_id, task)));
+        for (database, task_ids) in self.by_home(task_ids, PERSISTENCE).await? {
+            for ids in task_ids.chunks(SUBMIT_BATCH) {
+                let tasks = persist(database, || database.store().find_tasks(ids)).await?;
+                found.extend(tasks.into_iter().map(|task| (task.task_id, task)));
+            }
         }
         let mut tasks = Vec::with_capacity(task_ids.len());
         for task_id in task_ids {
@@ -229,7 +275,8 @@ impl Client {
 
     /// The steps of a task as they are now, in topological order.
     pub async fn steps(&self, task_id: Uuid) -> Result<Vec<StepRow>> {
-        self.persist(|| self.database.store().find_steps(task_id)).await
+        let database = self.home(task_id).await?;
+        persist(database, || database.store().find_steps(task_id)).await
     }
 
     /// Cancels a task. Returns the state it is in now: one that had finished stays as it is.
@@ -237,8 +284,9 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownTask`].
     pub async fn cancel(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<String> {
-        let state = self.persist(|| self.database.store().cancel_task(task_id, reason, actor)).await?;
-        self.database.signals().publish_finished(&[task_id]);
+        let database = self.home(task_id).await?;
+        let state = persist(database, || database.store().cancel_task(task_id, reason, actor)).await?;
+        database.signals().publish_finished(&[task_id]);
         Ok(state)
     }
 
@@ -254,9 +302,9 @@ impl Client {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<()> {
-        let store = self.database.store();
-        let namespaces = self.persist(|| store.retry_task(task_id, steps, reason, actor)).await?;
-        self.database.signals().publish_steps(&namespaces);
+        let database = self.home(task_id).await?;
+        let namespaces = persist(database, || database.store().retry_task(task_id, steps, reason, actor)).await?;
+        database.signals().publish_steps(&namespaces);
         Ok(())
     }
 
@@ -274,19 +322,21 @@ impl Client {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<String> {
-        let store = self.database.store();
-        let resolved = self.persist(|| store.resolve_step(task_id, step, result, reason, actor)).await;
+        let database = self.home(task_id).await?;
+        let store = database.store();
+        let resolved = persist(database, || store.resolve_step(task_id, step, result, reason, actor)).await;
         let (namespaces, state) = resolved.map_err(|error| error.if_refused("the result", "result"))?;
-        self.database.signals().publish_steps(&namespaces);
+        database.signals().publish_steps(&namespaces);
         if state != "in_progress" {
-            self.database.signals().publish_finished(&[task_id]);
+            database.signals().publish_finished(&[task_id]);
         }
         Ok(state)
     }
 
     /// What people and rules did to a task, oldest first.
     pub async fn events(&self, task_id: Uuid) -> Result<Vec<EventRow>> {
-        self.persist(|| self.database.store().find_events(task_id)).await
+        let database = self.home(task_id).await?;
+        persist(database, || database.store().find_events(task_id)).await
     }
 
     /// Pauses a namespace: none of its steps is claimed until it is resumed; what workers hold goes on. Returns whether
@@ -296,7 +346,8 @@ impl Client {
     /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name.
     pub async fn pause(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
         check_namespaces("the namespace", &[namespace])?;
-        self.persist(|| self.database.store().pause_namespace(namespace, reason, actor)).await
+        let database = self.databases.of(namespace)?;
+        persist(database, || database.store().pause_namespace(namespace, reason, actor)).await
     }
 
     /// Lets a paused namespace go on. Returns whether it was paused.
@@ -305,8 +356,9 @@ impl Client {
     /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name.
     pub async fn resume(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
         check_namespaces("the namespace", &[namespace])?;
-        let resumed = self.persist(|| self.database.store().resume_namespace(namespace, reason, actor)).await?;
-        self.database.signals().publish_steps(&[namespace.to_owned()]);
+        let database = self.databases.of(namespace)?;
+        let resumed = persist(database, || database.store().resume_namespace(namespace, reason, actor)).await?;
+        database.signals().publish_steps(&[namespace.to_owned()]);
         Ok(resumed)
     }
 
@@ -336,34 +388,29 @@ impl Client {
         if !problems.is_empty() {
             return Err(Error::validation(format!("limit of {namespace}"), problems));
         }
-        self.persist(|| self.database.store().limit_namespace(namespace, limits, reason, actor)).await?;
-        self.database.signals().publish_steps(&[namespace.to_owned()]);
+        let database = self.databases.of(namespace)?;
+        persist(database, || database.store().limit_namespace(namespace, limits, reason, actor)).await?;
+        database.signals().publish_steps(&[namespace.to_owned()]);
         Ok(())
     }
 
     /// How each namespace is: what stands in its queue, what waits for a place there, what workers hold, and what it
     /// waits for.
     pub async fn queues(&self) -> Result<Vec<QueueStatus>> {
-        self.persist(|| self.database.store().queue_status()).await
+        let databases = self.databases.all()?.into_iter();
+        let queues = databases.map(|database| persist(database, || database.store().queue_status()));
+        let mut queues = try_join_all(queues).await?.concat();
+        queues.sort_by(|one, other| one.namespace.cmp(&other.namespace));
+        Ok(queues)
     }
 
     /// Names of the namespaces that are paused.
     pub async fn paused(&self) -> Result<Vec<String>> {
-        self.persist(|| self.database.store().paused_namespaces()).await
-    }
-
-    /// Up to `limit` dead letters, of one queue or of all, the newest first, those before the one with the number
-    /// `before`.
-    pub async fn dead_letters(&self, queue: Option<&str>, limit: u32, before: Option<i64>) -> Result<Vec<DeadLetter>> {
-        self.persist(|| self.database.store().dead_letters(queue, limit, before)).await
-    }
-
-    /// Puts dead letters back into the queues that they came from. Returns the numbers of those that were there.
-    pub async fn replay(&self, ids: &[i64], reason: Option<&str>, actor: Option<&str>) -> Result<Vec<i64>> {
-        let replayed = self.persist(|| self.database.store().replay_dead_letters(ids, reason, actor)).await?;
-        self.database.signals().publish(Topic::Requests);
-        self.database.signals().publish(Topic::Results);
-        Ok(replayed)
+        let databases = self.databases.all()?.into_iter();
+        let paused = databases.map(|database| persist(database, || database.store().paused_namespaces()));
+        let mut paused = try_join_all(paused).await?.concat();
+        paused.sort();
+        Ok(paused)
     }
 
     async fn know(&self, workflow: &str, version: Option<&str>) -> Result<Known> {
@@ -371,7 +418,8 @@ impl Client {
         if let Some(known) = lock(&self.known).get(&key).filter(|known| known.learned.elapsed() < BELIEVED) {
             return Ok(known.clone());
         }
-        let found = self.persist(|| self.database.store().find_workflow(workflow, version)).await?;
+        let database = self.databases.at(self.databases.place_of(workflow))?;
+        let found = persist(database, || database.store().find_workflow(workflow, version)).await?;
         let schema = found.input_schema.as_deref().map(InputSchema::compile).transpose();
         let schema =
             schema.map_err(|message| Error::validation(workflow, vec![Problem::new("input_schema", message)]))?;
@@ -383,34 +431,68 @@ impl Client {
         all.insert(key, known.clone());
         Ok(known)
     }
+}
 
-    /// Calls again while the database is away: every function of the store can be repeated without doing it twice,
-    /// except that a repeated cancel, retry or resolve can find it done.
-    async fn persist<T, F: std::future::Future<Output = Result<T>>>(&self, call: impl Fn() -> F) -> Result<T> {
-        self.persist_for(PERSISTENCE, call).await
+/// Settles those of these tasks that have finished, and makes sure that the others exist.
+async fn look_for(database: &Database, task_ids: &[Uuid], patience: Duration) -> Result<()> {
+    let store = database.store();
+    let finished = persist_for(database, patience, || store.finished_among(task_ids)).await?;
+    database.signals().settle(&finished);
+    let finished: HashSet<Uuid> = finished.into_iter().collect();
+    let unfinished: Vec<Uuid> = task_ids.iter().copied().filter(|id| !finished.contains(id)).collect();
+    if unfinished.is_empty() {
+        return Ok(());
     }
+    let unknown = persist_for(database, patience, || store.unknown_among(&unfinished)).await?;
+    unknown.first().map_or(Ok(()), |task_id| Err(Error::UnknownTask { task_id: *task_id }))
+}
 
-    async fn persist_for<T, F: std::future::Future<Output = Result<T>>>(
-        &self,
-        patience: Duration,
-        call: impl Fn() -> F,
-    ) -> Result<T> {
-        let started = Instant::now();
-        let mut backoff = self.database.backoff("client");
-        let mut tries = 0;
-        loop {
-            tries += 1;
-            match call().await {
-                // Twice at least: the first may have waited long for a connection that was dead without a word.
-                Err(error) if error.is_transient() && (tries < 2 || started.elapsed() < patience) => {
-                    tokio::time::sleep(backoff.failed(&error).min(patience.saturating_sub(started.elapsed()))).await;
+async fn register(database: &Database, workflows: &[Workflow]) -> Result<()> {
+    for workflow in workflows {
+        persist(database, || database.store().register_workflow(workflow)).await?;
+    }
+    Ok(())
+}
+
+async fn send(database: &Database, messages: &[String]) -> Result<Vec<Submitted>> {
+    let mut submitted = Vec::with_capacity(messages.len());
+    for batch in batches(messages) {
+        let answer = persist(database, || database.store().submit_tasks(batch)).await;
+        submitted.extend(answer.map_err(|error| error.if_refused("the request", "context"))?);
+        database.signals().publish(Topic::Requests);
+    }
+    Ok(submitted)
+}
+
+/// Calls again while the database is away: every function of the store can be repeated without doing it twice, except
+/// that a repeated cancel, retry or resolve can find it done.
+async fn persist<T, F: std::future::Future<Output = Result<T>>>(
+    database: &Database,
+    call: impl Fn() -> F,
+) -> Result<T> {
+    persist_for(database, PERSISTENCE, call).await
+}
+
+async fn persist_for<T, F: std::future::Future<Output = Result<T>>>(
+    database: &Database,
+    patience: Duration,
+    call: impl Fn() -> F,
+) -> Result<T> {
+    let started = Instant::now();
+    let mut backoff = database.backoff("client");
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        match call().await {
+            // Twice at least: the first may have waited long for a connection that was dead without a word.
+            Err(error) if error.is_transient() && (tries < 2 || started.elapsed() < patience) => {
+                tokio::time::sleep(backoff.failed(&error).min(patience.saturating_sub(started.elapsed()))).await;
+            }
+            outcome => {
+                if outcome.is_ok() {
+                    backoff.succeeded();
                 }
-                outcome => {
-                    if outcome.is_ok() {
-                        backoff.succeeded();
-                    }
-                    return outcome;
-                }
+                return outcome;
             }
         }
     }

@@ -44,8 +44,18 @@ impl Database {
     /// # Errors
     /// As [`Store::open`].
     pub async fn connect(url: &str, config: &Config) -> Result<Self> {
-        let settings = &config.database;
-        let store = Store::open(url, settings).await?;
+        Ok(Self::over(Store::open(url, &config.database).await?, url, config))
+    }
+
+    /// A link to a database that may be away: the first call connects.
+    ///
+    /// # Errors
+    /// [`Error::Database`](crate::Error::Database) for what is no URL.
+    pub(crate) fn lazy(url: &str, config: &Config) -> Result<Self> {
+        Ok(Self::over(Store::lazy(url, &config.database)?, url, config))
+    }
+
+    fn over(store: Store, url: &str, config: &Config) -> Self {
         let database = Self(Arc::new(Inner {
             store,
             url: url.to_owned(),
@@ -59,7 +69,7 @@ impl Database {
         database.spawn(database.clone().send_wakeups());
         database.spawn(database.clone().receive_wakeups());
         database.spawn(database.clone().check_waits());
-        Ok(database)
+        database
     }
 
     /// The SQL functions.
@@ -94,7 +104,8 @@ impl Database {
         self.0.store.close().await;
     }
 
-    fn spawn(&self, task: impl std::future::Future<Output = ()> + Send + 'static) {
+    /// Runs a task until the link is closed.
+    pub(crate) fn spawn(&self, task: impl std::future::Future<Output = ()> + Send + 'static) {
         let shutdown = self.0.shutdown.clone();
         self.0.tasks.spawn(async move {
             shutdown.run_until_cancelled(task).await;

@@ -2,12 +2,13 @@
 //!
 //! A workflow is a DAG of steps. An [`Orchestrator`] turns requests into tasks and results into the next steps; pgmq
 //! queues carry the messages; a [`Worker`] executes. A [`Client`] submits tasks and waits for them. All three share a
-//! [`Database`], one process's link to one database. *The worker executes; orchestration coordinates.*
+//! [`Database`], one process's link to one database, or [`Databases`], where namespaces live in several. *The worker executes; orchestration coordinates.*
 
 mod backoff;
 mod client;
 pub mod config;
 mod database;
+mod databases;
 pub mod doctor;
 pub mod embedded;
 mod error;
@@ -18,9 +19,10 @@ pub mod telemetry;
 pub mod worker;
 pub mod workflow;
 
-pub use client::{Client, Request};
+pub use client::{Client, LetterPosition, Request};
 pub use config::Config;
 pub use database::Database;
+pub use databases::Databases;
 pub use error::{Error, Problem, Result};
 pub use orchestrator::Orchestrator;
 pub use worker::{StepHandler, Worker};

@@ -2,15 +2,19 @@
 //! the program sets itself. Durations carry their unit; a bare number is an error that says so.
 
 mod duration;
+mod namespaces;
 
 pub(crate) use duration::parse as parse_duration;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
+
+pub use namespaces::Namespace;
 
 const DEFAULTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/stepwell.yml"));
 const ENVIRONMENTS: [(&str, &str); 3] = [
@@ -25,6 +29,9 @@ const ENVIRONMENTS: [(&str, &str); 3] = [
 pub struct Config {
     /// Where the data is.
     pub database: Database,
+    /// The namespaces that live in a database of their own, by name. Any other lives in [`database`](Self::database).
+    #[serde(deserialize_with = "namespaces::deserialize")]
+    pub namespaces: BTreeMap<String, Namespace>,
     /// The orchestrator's loops.
     pub orchestrator: Orchestrator,
     /// Which ready step goes next.
@@ -217,6 +224,7 @@ impl Config {
                     .to_owned(),
             });
         }
+        namespaces::check(&self.namespaces)?;
         let positive = [
             ("database.pool_size", self.database.pool_size),
             ("orchestrator.request_batch", self.orchestrator.request_batch),
@@ -295,6 +303,18 @@ mod tests {
     }
 
     #[test]
+    fn namespaces_name_their_databases() {
+        assert!(load_with("worker: {lease: 90s}").unwrap().namespaces.is_empty());
+        assert!(load_with("namespaces:").unwrap().namespaces.is_empty());
+        let own = r#"{"namespaces": {"shop": {"database_url": "postgres://there/s"}}}"#;
+        let file = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
+        std::fs::write(file.path(), "namespaces: {billing: {database_url: 'postgres://there/b'}}").unwrap();
+        let config = Config::load_from(Some("test"), file.path(), own).unwrap();
+        let urls: Vec<_> = config.namespaces.values().map(|namespace| namespace.database_url.as_str()).collect();
+        assert_eq!(urls, ["postgres://there/b", "postgres://there/s"]);
+    }
+
+    #[test]
     fn wrong_settings_are_named() {
         for (yaml, expected) in [
             ("worker: {lease: 60}", "needs a unit"),
@@ -303,6 +323,17 @@ mod tests {
             ("worker: {concurrency: 0}", "worker.concurrency = 0"),
             ("database: {direct_url: 'postgres://here/shop'}", "database.url is not"),
             ("database: {prepared_statements: maybe}", "prepared_statements"),
+            ("namespaces: {billing: {}}", "database_url"),
+            ("namespaces: {billing: {database_url: 'postgres://here/b', pool: 3}}", "pool"),
+            ("namespaces: {bill-ing: {database_url: 'postgres://here/b'}}", "bill-ing"),
+            ("namespaces: {billing: {database_url: 'mysql://app:pw@here/b'}}", "mysql://app:***@here/b is no URL"),
+            ("namespaces: {billing: {database_url: 'postgres://app:pw@here:port/b'}}", "app:***@here:port/b is no URL"),
+            ("namespaces: {a: {database_url: 'postgres://b/b', direct_url: 'b'}}", "namespaces.a.direct_url"),
+            (
+                "namespaces: {a: {database_url: 'postgres://p/b', direct_url: 'postgres://x/b'}, \
+                  b: {database_url: 'postgres://p/b', direct_url: 'postgres://y/b'}}",
+                "namespaces.a and namespaces.b",
+            ),
         ] {
             let error = load_with(yaml).unwrap_err().to_string();
             assert!(error.contains(expected), "{yaml}: {error}");

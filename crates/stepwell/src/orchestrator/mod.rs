@@ -1,17 +1,19 @@
 //! The orchestrator: requests become tasks, results are applied, ready steps are
 //! dispatched, what is due is enqueued, what is old removed. Any number of them run on one
-//! database without knowing of each other; every hop is one transaction that locks what it needs.
+//! database without knowing of each other; every hop is one transaction that locks what it needs. One that serves several
+//! databases runs its loops on each, and none waits for another.
 
 mod hop_loop;
 mod requests;
 mod results;
 mod retention;
+mod shard;
 mod summary;
 mod upkeep;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures_util::future::join_all;
 use serde::Serialize;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
@@ -19,18 +21,20 @@ use tokio_util::task::TaskTracker;
 
 use crate::config::Config;
 use crate::database::Database;
+use crate::databases::Databases;
 use crate::embedded::{self, Cluster};
 use crate::error::Result;
 
+use shard::Shard;
 pub use summary::Summary;
-use summary::Totals;
 
 /// A running orchestrator. [`stop`](Self::stop) it before dropping it.
 #[derive(Debug)]
 #[must_use = "an orchestrator runs until it is stopped"]
 pub struct Orchestrator {
-    database: Database,
-    totals: Arc<Totals>,
+    databases: Databases,
+    /// The default database's first.
+    shards: Vec<Shard>,
     started: Instant,
     shutdown: CancellationToken,
     tasks: TaskTracker,
@@ -43,38 +47,48 @@ pub struct Orchestrator {
 pub struct Status {
     /// Whether its loops run.
     pub running: bool,
-    /// URL of the database without credentials.
+    /// URL of the default database without credentials.
     pub database: String,
     /// Seconds since it started.
     pub uptime: f64,
-    /// Rolling totals since it started.
+    /// Rolling totals since it started, of all databases.
+    pub summary: Summary,
+    /// Each database, the default first.
+    pub databases: Vec<DatabaseStatus>,
+}
+
+/// What [`Orchestrator::status`] tells of one database.
+#[derive(Debug, Serialize)]
+#[non_exhaustive]
+pub struct DatabaseStatus {
+    /// Its URL without credentials.
+    pub database: String,
+    /// The namespaces that the settings put on it; none on the default, which has all others.
+    pub namespaces: Vec<String>,
+    /// Whether the loops run on it: not yet on one that has been away since the orchestrator started.
+    pub running: bool,
+    /// Rolling totals of it.
     pub summary: Summary,
 }
 
 impl Orchestrator {
-    /// Migrates the database and starts the loops on it.
+    /// Migrates the database, or each of several, and starts the loops on it.
     ///
     /// # Errors
-    /// As [`Store::migrate`](crate::store::Store::migrate).
-    pub async fn start(database: Database) -> Result<Self> {
-        database.store().migrate().await?;
-        database.store().configure_dispatch(&database.config().dispatch).await?;
-        let orchestrator = Self {
-            database,
-            totals: Arc::default(),
-            started: Instant::now(),
-            shutdown: CancellationToken::new(),
-            tasks: TaskTracker::new(),
-            cluster: Mutex::new(None),
-        };
-        let (database, totals, shutdown) = (&orchestrator.database, &orchestrator.totals, &orchestrator.shutdown);
-        orchestrator.tasks.spawn(requests::run(database.clone(), totals.clone(), shutdown.clone()));
-        orchestrator.tasks.spawn(results::run(database.clone(), totals.clone(), shutdown.clone()));
-        orchestrator.tasks.spawn(upkeep::run(database.clone(), totals.clone(), shutdown.clone()));
-        orchestrator.tasks.spawn(retention::run(database.clone(), totals.clone(), shutdown.clone()));
-        orchestrator.tasks.close();
-        tracing::info!(database = database.store().masked_url(), "orchestrator started");
-        Ok(orchestrator)
+    /// As [`Store::migrate`](crate::store::Store::migrate). Where there are several databases, one that is away does not
+    /// count unless all are: its loops start when it is there.
+    pub async fn start(databases: impl Into<Databases>) -> Result<Self> {
+        let databases = databases.into();
+        let (shutdown, tasks) = (CancellationToken::new(), TaskTracker::new());
+        let shards: Vec<Shard> = databases
+            .all()?
+            .into_iter()
+            .enumerate()
+            .map(|(place, database)| Shard::new(database, databases.namespaces(place), &shutdown, &tasks))
+            .collect();
+        start_all(&shards).await?;
+        tasks.close();
+        Ok(Self { databases, shards, started: Instant::now(), shutdown, tasks, cluster: Mutex::new(None) })
     }
 
     /// Starts an orchestrator on the configured database, or, when none is configured, on a private PostgreSQL that it
@@ -101,17 +115,22 @@ impl Orchestrator {
 
     /// Starts on a link of its own, which it takes down again when it cannot start.
     async fn start_at(url: &str, config: &Config) -> Result<Self> {
-        let database = Database::connect(url, config).await?;
-        let started = Self::start(database.clone()).await;
+        let databases = Databases::connect(url, config).await?;
+        let started = Self::start(databases.clone()).await;
         if started.is_err() {
-            database.close().await;
+            databases.close().await;
         }
         started
     }
 
-    /// The link to its database, to share with workers and clients of this process.
+    /// The link to its default database, to share with workers and clients of this process.
     pub fn database(&self) -> &Database {
-        &self.database
+        self.databases.default()
+    }
+
+    /// The links to all its databases, to share with workers and clients of this process.
+    pub fn databases(&self) -> &Databases {
+        &self.databases
     }
 
     /// Whether its loops run.
@@ -123,9 +142,19 @@ impl Orchestrator {
     pub fn status(&self) -> Status {
         Status {
             running: self.is_running(),
-            database: self.database.store().masked_url().to_owned(),
+            database: self.database().store().masked_url().to_owned(),
             uptime: self.started.elapsed().as_secs_f64(),
-            summary: self.totals.summary(),
+            summary: self.shards.iter().map(|shard| shard.totals.summary()).sum(),
+            databases: self.shards.iter().map(|shard| self.status_of(shard)).collect(),
+        }
+    }
+
+    fn status_of(&self, shard: &Shard) -> DatabaseStatus {
+        DatabaseStatus {
+            database: shard.database.store().masked_url().to_owned(),
+            namespaces: shard.namespaces.clone(),
+            running: self.is_running() && shard.is_started(),
+            summary: shard.totals.summary(),
         }
     }
 
@@ -137,12 +166,34 @@ impl Orchestrator {
     pub async fn stop(&self) -> Result<()> {
         self.shutdown.cancel();
         self.tasks.wait().await;
-        self.database.close().await;
+        self.databases.close().await;
         if let Some(cluster) = self.cluster.lock().await.take() {
             cluster.stop().await?;
         }
         Ok(())
     }
+}
+
+/// Starts the loops on all databases, or on none when one of them is wrong or none is there.
+async fn start_all(shards: &[Shard]) -> Result<()> {
+    if let [only] = shards {
+        only.prepare().await?;
+        only.start();
+        return Ok(());
+    }
+    let mut away = Vec::new();
+    for (shard, reached) in shards.iter().zip(join_all(shards.iter().map(Shard::reach)).await) {
+        match reached {
+            Err(error) if error.is_transient() => away.push((shard, error)),
+            reached => reached?,
+        }
+    }
+    if away.len() == shards.len() {
+        return away.into_iter().next().map_or(Ok(()), |(_, error)| Err(error));
+    }
+    shards.iter().filter(|shard| away.iter().all(|(other, _)| !std::ptr::eq(*other, *shard))).for_each(Shard::start);
+    away.into_iter().for_each(|(shard, error)| shard.start_later(error));
+    Ok(())
 }
 
 /// Waits, unless it is time to shut down.

@@ -52,6 +52,25 @@ pub struct Summary {
     pub dead_letters: u64,
 }
 
+impl std::iter::Sum for Summary {
+    fn sum<I: Iterator<Item = Self>>(summaries: I) -> Self {
+        summaries.fold(Totals::default().summary(), |one, other| Self {
+            cycles: one.cycles + other.cycles,
+            tasks_started: one.tasks_started + other.tasks_started,
+            tasks_rejected: one.tasks_rejected + other.tasks_rejected,
+            tasks_finished: one.tasks_finished + other.tasks_finished,
+            tasks_overdue: one.tasks_overdue + other.tasks_overdue,
+            tasks_removed: one.tasks_removed + other.tasks_removed,
+            steps_completed: one.steps_completed + other.steps_completed,
+            steps_retried: one.steps_retried + other.steps_retried,
+            steps_failed: one.steps_failed + other.steps_failed,
+            steps_recovered: one.steps_recovered + other.steps_recovered,
+            stale_results: one.stale_results + other.stale_results,
+            dead_letters: one.dead_letters + other.dead_letters,
+        })
+    }
+}
+
 fn add(counter: &AtomicU64, count: i32) {
     counter.fetch_add(u64::from(count.unsigned_abs()), Relaxed);
 }

@@ -27,9 +27,9 @@ impl Store {
     /// [`Error::Database`] when it refuses (wrong password, no such database, nobody listens), at once;
     /// [`Error::ConnectTimeout`] when it does not answer within `timeout`.
     pub async fn connect(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
-        let (pool, first) = pool(url, pool_size, timeout).await?;
-        let _closed = first.close().await;
-        Ok(Self { pool, direct: None, sessions: true, url: mask_url(url).into(), call_timeout: CALL_TIMEOUT })
+        let store = Self::over(url, pool_size, timeout)?;
+        store.reach().await?;
+        Ok(store)
     }
 
     /// Connects to the database at `url` as the settings say, also through a pooler whose transactions are on any of its
@@ -39,33 +39,61 @@ impl Store {
     /// As [`connect`](Self::connect), for each of the two URLs; [`Error::Configuration`] when they lead to different
     /// databases.
     pub async fn open(url: &str, settings: &config::Database) -> Result<Self> {
-        let timeout = settings.connect_timeout;
-        let mut store = Self::connect(url, settings.pool_size, timeout).await?.with_call_timeout(settings.call_timeout);
-        store.sessions = settings.prepared_statements.unwrap_or(settings.direct_url.is_none());
-        let Some(direct_url) = &settings.direct_url else { return Ok(store) };
-
-        let (direct, mut first) = pool(direct_url, DIRECT, timeout).await?;
-        let there = sqlx::query_scalar::<_, String>(WHERE).fetch_one(&mut first).await;
-        let there = there.map_err(|source| Error::Database { url: mask_url(direct_url), source })?;
-        let _closed = first.close().await;
-        store.direct = Some(direct);
-        let here: String = sqlx::query_scalar(WHERE).fetch_one(&store).await.or_fail(&store)?;
-        if here != there {
+        let store = Self::lazy(url, settings)?;
+        let reached = store.reach().await;
+        if reached.is_err() {
             store.close().await;
-            return Err(Error::Configuration {
-                message: format!(
-                    "database.direct_url ({}) leads to another database than database.url ({}): {there}, not {here}",
-                    mask_url(direct_url),
-                    store.masked_url()
-                ),
-            });
+        }
+        reached.map(|()| store)
+    }
+
+    /// The same, of a database that may be away: the first call connects.
+    ///
+    /// # Errors
+    /// [`Error::Database`] for what is no URL.
+    pub(crate) fn lazy(url: &str, settings: &config::Database) -> Result<Self> {
+        let timeout = settings.connect_timeout;
+        let mut store = Self::over(url, settings.pool_size, timeout)?.with_call_timeout(settings.call_timeout);
+        store.sessions = settings.prepared_statements.unwrap_or(settings.direct_url.is_none());
+        if let Some(url) = &settings.direct_url {
+            store.direct = Some((pool(url, DIRECT, timeout)?, mask_url(url).into()));
         }
         Ok(store)
     }
 
+    fn over(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
+        let pool = pool(url, pool_size, timeout)?;
+        Ok(Self { pool, direct: None, sessions: true, url: mask_url(url).into(), call_timeout: CALL_TIMEOUT })
+    }
+
+    /// Whether the database is there, behind both URLs, told at once.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub(crate) async fn reach(&self) -> Result<()> {
+        let first = first(&self.pool, &self.url).await?;
+        let _closed = first.close().await;
+        let Some((direct, direct_url)) = &self.direct else { return Ok(()) };
+
+        let mut first = self::first(direct, direct_url).await?;
+        let there = sqlx::query_scalar::<_, String>(WHERE).fetch_one(&mut first).await;
+        let there = there.map_err(|source| Error::Database { url: direct_url.to_string(), source })?;
+        let _closed = first.close().await;
+        let here: String = sqlx::query_scalar(WHERE).fetch_one(self).await.or_fail(self)?;
+        if here != there {
+            return Err(Error::Configuration {
+                message: format!(
+                    "database.direct_url ({direct_url}) leads to another database than database.url ({}): {there}, not {here}",
+                    self.masked_url()
+                ),
+            });
+        }
+        Ok(())
+    }
+
     /// For what needs a session of its own: notifications, locks of a session.
     pub(super) fn direct(&self) -> &PgPool {
-        self.direct.as_ref().unwrap_or(&self.pool)
+        self.direct.as_ref().map_or(&self.pool, |(direct, _)| direct)
     }
 
     /// Whether a connection can be had that stays on one session.
@@ -114,24 +142,26 @@ impl Store {
     }
 }
 
-/// A pool, and a first connection outside it: a pool would try a refused address again and again until its timeout.
-async fn pool(url: &str, size: u32, timeout: Duration) -> Result<(PgPool, PgConnection)> {
-    let masked = mask_url(url);
-    let refused = |source| Error::Database { url: masked.clone(), source };
+/// A pool without a connection yet.
+fn pool(url: &str, size: u32, timeout: Duration) -> Result<PgPool> {
     let options = PgConnectOptions::from_str(url)
-        .map_err(refused)?
+        .map_err(|source| Error::Database { url: mask_url(url), source })?
         .application_name("stepwell")
         .extra_float_digits(None) // the server's default is as exact, and PgBouncer refuses the parameter
         .disable_statement_logging();
-    let first = tokio::time::timeout(timeout, options.connect())
-        .await
-        .map_err(|_| Error::ConnectTimeout { url: masked.clone(), timeout })?
-        .map_err(refused)?;
-    let pool = PgPoolOptions::new()
+    Ok(PgPoolOptions::new()
         .max_connections(size)
         .acquire_timeout(timeout)
         // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
         .test_before_acquire(false)
-        .connect_lazy_with(options);
-    Ok((pool, first))
+        .connect_lazy_with(options))
+}
+
+/// A connection beside the pool, which would try a refused address again and again until its timeout.
+async fn first(pool: &PgPool, masked: &str) -> Result<PgConnection> {
+    let timeout = pool.options().get_acquire_timeout();
+    tokio::time::timeout(timeout, pool.connect_options().connect())
+        .await
+        .map_err(|_| Error::ConnectTimeout { url: masked.to_owned(), timeout })?
+        .map_err(|source| Error::Database { url: masked.to_owned(), source })
 }

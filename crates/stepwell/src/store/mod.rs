@@ -31,8 +31,9 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
-    /// Past the pooler, where `pool` leads to one: for what needs a session. None means that `pool` does.
-    direct: Option<PgPool>,
+    /// Past the pooler, where `pool` leads to one: for what needs a session, with its URL for messages.
+    /// None means that `pool` does.
+    direct: Option<(PgPool, Arc<str>)>,
     /// Whether a connection of `pool` stays on one session, so that what is prepared on it is there the next time.
     sessions: bool,
     /// For messages: the URL without credentials.
@@ -55,7 +56,7 @@ impl Store {
     /// Ends all connections; calls under way finish first. Those that are dead without a word are left to the system.
     pub async fn close(&self) {
         let closed = async {
-            if let Some(direct) = &self.direct {
+            if let Some((direct, _)) = &self.direct {
                 direct.close().await;
             }
             self.pool.close().await;

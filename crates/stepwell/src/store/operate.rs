@@ -28,6 +28,9 @@ pub struct DeadLetter {
     pub enqueued_at: Option<i64>,
     /// When it was found to be of no use.
     pub buried_at: i64,
+    /// Where it is, with its number the only name that it has: URL of the database without credentials.
+    #[sqlx(skip)]
+    pub database: String,
 }
 
 /// What a namespace may do. None: no limit.
@@ -64,6 +67,9 @@ pub struct QueueStatus {
     pub rate_period: Option<i64>,
     /// What the steps that are not in progress wait for; none when there are none.
     pub waits_for: Option<String>,
+    /// Where it is: URL of the database without credentials.
+    #[sqlx(skip)]
+    pub database: String,
 }
 
 /// Outcome of one `remove_finished_tasks`.
@@ -129,7 +135,7 @@ impl Store {
 
     /// How each namespace is, by name.
     pub async fn queue_status(&self) -> Result<Vec<QueueStatus>> {
-        sqlx::query_as(
+        let mut queues: Vec<QueueStatus> = sqlx::query_as(
             "select namespace, queued, (extract(epoch from oldest_at) * 1e6)::bigint as oldest_at, ready, keyed, in_progress,
                     (extract(epoch from paused_at) * 1e6)::bigint as paused_at, concurrency, rate,
                     (extract(epoch from rate_period) * 1e6)::bigint as rate_period, waits_for
@@ -137,26 +143,63 @@ impl Store {
         )
         .fetch_all(self)
         .await
-        .or_fail(self)
+        .or_fail(self)?;
+        queues.iter_mut().for_each(|queue| self.masked_url().clone_into(&mut queue.database));
+        Ok(queues)
     }
 
     /// Up to `limit` dead letters, of one queue or of all, the newest first, those before the one with the number
     /// `before`.
     pub async fn dead_letters(&self, queue: Option<&str>, limit: u32, before: Option<i64>) -> Result<Vec<DeadLetter>> {
-        sqlx::query_as(
+        self.letters(queue, limit, before, None).await
+    }
+
+    /// The same in the order of time, in which those of several databases are one list: those that were buried before
+    /// the moment `buried_at`, or at it and have a smaller number.
+    pub(crate) async fn dead_letters_by_time(
+        &self,
+        queue: Option<&str>,
+        limit: u32,
+        (buried_at, number): (i64, i64),
+    ) -> Result<Vec<DeadLetter>> {
+        self.letters(queue, limit, Some(number), Some(buried_at)).await
+    }
+
+    async fn letters(
+        &self,
+        queue: Option<&str>,
+        limit: u32,
+        before: Option<i64>,
+        buried_at: Option<i64>,
+    ) -> Result<Vec<DeadLetter>> {
+        let mut letters: Vec<DeadLetter> = sqlx::query_as(
             "select dead_letter_id, queue, coalesce(message, 'null')::text as message, reason,
                     (extract(epoch from enqueued_at) * 1e6)::bigint as enqueued_at,
                     (extract(epoch from buried_at) * 1e6)::bigint as buried_at
                from stepwell.dead_letters
-              where ($1::text is null or queue = $1) and ($3::bigint is null or dead_letter_id < $3)
-              order by dead_letter_id desc limit $2",
+              where ($1::text is null or queue = $1)
+                and case when $4::bigint is null then $3::bigint is null or dead_letter_id < $3
+                         else ((extract(epoch from buried_at) * 1e6)::bigint, dead_letter_id) < ($4, $3) end
+              order by case when $4::bigint is not null then buried_at end desc, dead_letter_id desc limit $2",
         )
         .bind(queue)
         .bind(i64::from(limit))
         .bind(before)
+        .bind(buried_at)
         .fetch_all(self)
         .await
-        .or_fail(self)
+        .or_fail(self)?;
+        letters.iter_mut().for_each(|letter| self.masked_url().clone_into(&mut letter.database));
+        Ok(letters)
+    }
+
+    /// Which of these dead letters there are.
+    pub(crate) async fn dead_letters_among(&self, ids: &[i64]) -> Result<Vec<i64>> {
+        sqlx::query_scalar("select dead_letter_id from stepwell.dead_letters where dead_letter_id = any ($1)")
+            .bind(ids)
+            .fetch_all(self)
+            .await
+            .or_fail(self)
     }
 
     /// Puts dead letters back into their queues. Returns the numbers of those that were there.

@@ -221,6 +221,15 @@ impl Store {
         .or_fail(self)
     }
 
+    /// Which of these tasks have a row.
+    pub(crate) async fn tasks_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        sqlx::query_scalar("select task_id from stepwell.tasks where task_id = any ($1)")
+            .bind(task_ids)
+            .fetch_all(self)
+            .await
+            .or_fail(self)
+    }
+
     /// Which of these tasks are in a terminal state.
     pub async fn finished_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
         sqlx::query_scalar(&format!(

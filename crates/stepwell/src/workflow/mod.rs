@@ -8,6 +8,6 @@ mod yaml;
 
 pub use definition::{Backoff, StepDefinition, Workflow};
 pub use input::InputSchema;
-pub(crate) use names::check_namespaces;
+pub(crate) use names::{check_name, check_namespaces};
 pub use names::{split_workflow_name, Priority};
 pub use yaml::from_yaml;

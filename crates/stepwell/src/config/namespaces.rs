@@ -1,0 +1,64 @@
+//! Section `namespaces`: which of them live in databases of their own.
+
+use std::collections::BTreeMap;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer};
+use sqlx::postgres::PgConnectOptions;
+
+use crate::error::{Error, Result};
+use crate::telemetry::mask_url;
+use crate::workflow::check_name;
+
+/// Where one namespace lives.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Namespace {
+    /// URL of its database.
+    pub database_url: String,
+    /// URL of the same database past a pooler; none means that `database_url` is direct itself.
+    pub direct_url: Option<String>,
+}
+
+/// The section, which may be there and empty.
+pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> std::result::Result<BTreeMap<String, Namespace>, D::Error> {
+    Ok(Option::deserialize(deserializer)?.unwrap_or_default())
+}
+
+pub(super) fn check(namespaces: &BTreeMap<String, Namespace>) -> Result<()> {
+    let wrong = |message: String| Error::Configuration { message };
+    let mut direct: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
+    for (name, namespace) in namespaces {
+        let mut problems = Vec::new();
+        check_name(&format!("namespaces.{name}"), name, 40, &mut problems);
+        if let Some(problem) = problems.first() {
+            return Err(wrong(problem.to_string()));
+        }
+        let urls = [("database_url", Some(&namespace.database_url)), ("direct_url", namespace.direct_url.as_ref())];
+        for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
+            check_url(url).map_err(|why| {
+                let url = mask_url(url);
+                wrong(format!("namespaces.{name}.{key}: {url} is no URL such as postgres://user@host/database{why}"))
+            })?;
+        }
+        if let Some(url) = &namespace.direct_url {
+            let (other, known) = *direct.entry(&namespace.database_url).or_insert((name, url));
+            if known != url {
+                return Err(wrong(format!(
+                    "namespaces.{other} and namespaces.{name} name the same database_url and different direct_urls"
+                )));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Nothing, or what is wrong.
+fn check_url(url: &str) -> std::result::Result<(), String> {
+    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
+        return Err(String::new());
+    }
+    PgConnectOptions::from_str(url).map(drop).map_err(|error| format!(": {error}"))
+}
