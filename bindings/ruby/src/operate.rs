@@ -5,6 +5,7 @@ use std::time::Duration;
 use magnus::{method, Error, Module, RClass, Ruby};
 
 use stepwell::store::Limits;
+use stepwell::LetterPosition;
 
 use crate::client::{json, NativeClient};
 use crate::errors::entry;
@@ -80,29 +81,39 @@ fn queues(ruby: &Ruby, client: &NativeClient) -> Result<String, Error> {
     })
 }
 
-/// JSON text of the newest dead letters before the one with this number.
+/// JSON text of the newest dead letters, those after one in the list: its number, and when it was buried and where.
 fn dead_letters(
     ruby: &Ruby,
     client: &NativeClient,
     queue: Option<String>,
     limit: u32,
-    before: Option<i64>,
+    before: Option<(i64, Option<(i64, String)>)>,
 ) -> Result<String, Error> {
     entry(ruby, || {
         let client = client.0.get(ruby)?.clone();
-        json(ruby, &block_on(ruby, async move { client.dead_letters(queue.as_deref(), limit, before).await })?)
+        let letters = block_on(ruby, async move {
+            let queue = queue.as_deref();
+            match before {
+                Some((id, Some((buried_at, database)))) => {
+                    client.dead_letters_after(queue, limit, &LetterPosition { id, buried_at, database }).await
+                }
+                number => client.dead_letters(queue, limit, number.map(|(id, _)| id)).await,
+            }
+        })?;
+        json(ruby, &letters)
     })
 }
 
+/// `letters`: the number of each, and the database that it is in where that is known.
 fn replay(
     ruby: &Ruby,
     client: &NativeClient,
-    ids: Vec<i64>,
+    letters: Vec<(i64, Option<String>)>,
     reason: Option<String>,
     actor: Option<String>,
 ) -> Result<Vec<i64>, Error> {
     entry(ruby, || {
         let client = client.0.get(ruby)?.clone();
-        block_on(ruby, async move { client.replay(&ids, reason.as_deref(), actor.as_deref()).await })
+        block_on(ruby, async move { client.replay_letters(&letters, reason.as_deref(), actor.as_deref()).await })
     })
 }

@@ -33,7 +33,7 @@ fn embedded(ruby: &Ruby, config: &NativeConfig) -> Result<NativeOrchestrator, Er
 }
 
 fn database(ruby: &Ruby, orchestrator: &NativeOrchestrator) -> Result<NativeDatabase, Error> {
-    entry(ruby, || Ok(NativeDatabase(Guarded::new(orchestrator.0.get(ruby)?.database().clone()))))
+    entry(ruby, || Ok(NativeDatabase(Guarded::new(orchestrator.0.get(ruby)?.databases().clone()))))
 }
 
 fn running(ruby: &Ruby, orchestrator: &NativeOrchestrator) -> Result<bool, Error> {

@@ -66,8 +66,8 @@ fn start(
     concurrency: u32,
 ) -> Result<NativeWorker, Error> {
     entry(ruby, || {
-        let database = database.0.get(ruby)?.clone();
-        let worker = block_on(ruby, async move { Worker::start(database, namespaces, concurrency).await })?;
+        let databases = database.0.get(ruby)?.clone();
+        let worker = block_on(ruby, async move { Worker::start(databases, namespaces, concurrency).await })?;
         Ok(NativeWorker(Guarded::new(Arc::new(worker))))
     })
 }

@@ -44,6 +44,9 @@ pub struct ClaimedStep {
     pub correlation_id: Option<String>,
     /// W3C trace context of the submitter, JSON text.
     pub trace_context: Option<String>,
+    /// Which of its worker's databases it came from.
+    #[sqlx(skip)]
+    pub lane: usize,
 }
 
 /// Why an attempt that is under way is no longer wanted.

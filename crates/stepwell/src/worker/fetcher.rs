@@ -5,34 +5,42 @@ use std::time::Instant;
 
 use rand::Rng;
 
+use super::lane::Lane;
 use super::Shared;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::signals::Wakeups;
 use crate::store::ClaimedStep;
 
 /// Results that may wait for their report before no more steps are claimed, in reports.
 const REPORTS_BEHIND: usize = 4;
 
-pub(super) async fn run(shared: Arc<Shared>) {
-    let (_registration, mut wakeups) = shared.database.signals().steps(&shared.namespaces);
-    let mut backoff = shared.database.backoff("worker");
+/// `away`: why the database was not there when the worker started.
+pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error>) {
+    if let Some(error) = away {
+        lane.arrive(&shared, error).await;
+    }
+    let (_registration, mut wakeups) = lane.database.signals().steps(&lane.namespaces);
+    let mut backoff = lane.database.backoff("worker");
     let mut turn = 0;
     while !shared.quiet.is_cancelled() {
-        let want = if shared.reports.waiting() > REPORTS_BEHIND * shared.settings.report_batch as usize {
+        let want = if lane.reports.waiting() > REPORTS_BEHIND * shared.settings.report_batch as usize {
+            shared.slots.rest(lane.place);
             0 // the database does not take results: no use in making more
         } else {
-            shared.slots.demand()
+            shared.slots.demand(lane.place)
         };
         if want == 0 {
-            let room = tokio::time::timeout(shared.settings.polling_interval, shared.slots.room.notified());
+            let room = tokio::time::timeout(shared.settings.polling_interval, shared.slots.room(lane.place).notified());
             shared.quiet.run_until_cancelled(room).await;
             continue;
         }
         wakeups.mark_unchanged();
-        match claim(&shared, want, turn).await {
+        let claimed = claim(&shared, &lane, want, turn).await;
+        shared.slots.claimed(lane.place, want, claimed.as_ref().ok().copied());
+        match claimed {
             Ok(0) => {
                 backoff.succeeded();
-                shared.quiet.run_until_cancelled(wait_for_steps(&shared, &mut wakeups)).await;
+                shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups)).await;
             }
             Ok(_) => {
                 backoff.succeeded();
@@ -44,20 +52,20 @@ pub(super) async fn run(shared: Arc<Shared>) {
             }
         }
     }
-    give_back(&shared).await;
+    give_back(&shared, &lane).await;
 }
 
 /// Claims up to `want` steps, starting with another namespace each turn so that none is always last.
-async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
+async fn claim(shared: &Shared, lane: &Lane, want: usize, turn: usize) -> Result<usize> {
     let mut claimed = 0;
-    for offset in 0..shared.namespaces.len() {
-        let namespace = &shared.namespaces[(turn + offset) % shared.namespaces.len()];
+    for offset in 0..lane.namespaces.len() {
+        let namespace = &lane.namespaces[(turn + offset) % lane.namespaces.len()];
         let batch = u32::try_from(want - claimed).unwrap_or(u32::MAX);
         let since = Instant::now();
-        let steps = claim_from(shared, namespace, batch).await?;
+        let steps = claim_from(shared, lane, namespace, batch).await?;
         if !steps.is_empty() {
             claimed += steps.len();
-            shared.reports.opened(&steps);
+            lane.reports.opened(&steps);
             shared.slots.put_at_hand(steps, since);
         }
         if claimed >= want {
@@ -69,8 +77,8 @@ async fn claim(shared: &Shared, want: usize, turn: usize) -> Result<usize> {
 
 /// Claims up to `batch` steps. A claim that fails for what is in it is halved until the bad step is alone; that one ends
 /// in error that says why.
-async fn claim_from(shared: &Shared, namespace: &str, mut batch: u32) -> Result<Vec<ClaimedStep>> {
-    let store = shared.database.store();
+async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u32) -> Result<Vec<ClaimedStep>> {
+    let store = lane.database.store();
     loop {
         // Not cancelled half way: what is claimed must end up at hand.
         match store.claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await {
@@ -80,36 +88,40 @@ async fn claim_from(shared: &Shared, namespace: &str, mut batch: u32) -> Result<
                 store.bury_message(&format!("{namespace}_queue")).await?;
                 return Ok(Vec::new());
             }
-            outcome => return outcome,
+            Ok(mut steps) => {
+                steps.iter_mut().for_each(|step| step.lane = lane.place);
+                return Ok(steps);
+            }
+            failed => return failed,
         }
     }
 }
 
 /// Until something wakes the worker, or a look into its queues finds a message. A look that fails is left to the claim.
-async fn wait_for_steps(shared: &Shared, wakeups: &mut Wakeups) {
+async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups) {
     // With jitter: of two workers in step the same one would be first every time, also for a step that it gives back
     // because it lacks the handler.
     let pause = || shared.settings.polling_interval.mul_f64(rand::rng().random_range(0.75..=1.25));
     while tokio::time::timeout(pause(), wakeups.changed()).await.is_err() {
-        for namespace in &shared.namespaces {
-            if shared.database.store().has_messages(&format!("{namespace}_queue")).await.unwrap_or(true) {
+        for namespace in &lane.namespaces {
+            if lane.database.store().has_messages(&format!("{namespace}_queue")).await.unwrap_or(true) {
                 return;
             }
         }
     }
 }
 
-async fn give_back(shared: &Shared) {
-    let unstarted = shared.slots.drain();
+async fn give_back(shared: &Shared, lane: &Lane) {
+    let unstarted = shared.slots.drain(lane.place);
     if unstarted.is_empty() {
         return;
     }
-    match shared.database.store().release_steps(&shared.worker_id, &unstarted, std::time::Duration::ZERO).await {
+    match lane.database.store().release_steps(&shared.worker_id, &unstarted, std::time::Duration::ZERO).await {
         Ok(_) => {
             for step in &unstarted {
-                shared.reports.forget(step.claim_id);
+                lane.reports.forget(step.claim_id);
             }
-            shared.database.signals().publish_steps(&shared.namespaces);
+            lane.database.signals().publish_steps(&lane.namespaces);
         }
         Err(error) => {
             tracing::warn!(%error, steps = unstarted.len(), "steps could not be given back; their claims expire")

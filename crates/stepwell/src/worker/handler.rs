@@ -10,7 +10,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 use super::outcome::{Failure, FailureKind, Outcome};
 use super::Worker;
-use crate::database::Database;
+use crate::databases::Databases;
 use crate::error::Result;
 use crate::store::ClaimedStep;
 
@@ -63,12 +63,12 @@ impl Worker {
     /// # Errors
     /// As [`start`](Self::start).
     pub async fn start_with(
-        database: Database,
+        databases: impl Into<Databases>,
         namespaces: Vec<String>,
         concurrency: u32,
         handlers: Handlers,
     ) -> Result<Arc<Self>> {
-        let worker = Arc::new(Self::start(database, namespaces, concurrency).await?);
+        let worker = Arc::new(Self::start(databases, namespaces, concurrency).await?);
         let handlers = Arc::new(handlers);
         for _ in 0..concurrency {
             let (taker, handlers) = (worker.clone(), handlers.clone());

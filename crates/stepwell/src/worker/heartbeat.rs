@@ -5,10 +5,11 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use super::lane::Lane;
 use super::Shared;
 
-pub(super) async fn run(shared: Arc<Shared>) {
-    let mut backoff = shared.database.backoff("heartbeat");
+pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
+    let mut backoff = lane.database.backoff("heartbeat");
     let interval = shared.settings.lease / 3;
     let mut pause = interval;
     loop {
@@ -20,9 +21,9 @@ pub(super) async fn run(shared: Arc<Shared>) {
             return;
         }
         pause = interval;
-        let claims = shared.reports.open_claims();
+        let claims = lane.reports.open_claims();
         if !claims.is_empty() {
-            let store = shared.database.store();
+            let store = lane.database.store();
             let since = Instant::now();
             // A call that hangs, as on a network that is cut, must leave time for another connection within the lease.
             let call =
@@ -30,7 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             match call.await {
                 Ok(Ok(kept)) => {
                     backoff.succeeded();
-                    confirm(&shared, since, claims, kept);
+                    confirm(&shared, &lane, since, claims, kept);
                 }
                 Ok(Err(error)) => pause = backoff.failed(&error).min(interval),
                 Err(_) => pause = Duration::ZERO,
@@ -40,12 +41,12 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 /// Drops what stands at hand of claims that are gone: another worker has those steps, or had them.
-fn confirm(shared: &Shared, since: Instant, claims: Vec<i64>, kept: Vec<i64>) {
+fn confirm(shared: &Shared, lane: &Lane, since: Instant, claims: Vec<i64>, kept: Vec<i64>) {
     let kept: HashSet<i64> = kept.into_iter().collect();
     let lost = claims.into_iter().filter(|claim| !kept.contains(claim)).collect();
-    let dropped = shared.slots.confirm(since, &lost);
+    let dropped = shared.slots.confirm(lane.place, since, &lost);
     if !dropped.is_empty() {
         tracing::warn!(steps = dropped.len(), "the lease on steps that had not been started was lost");
     }
-    dropped.into_iter().for_each(|claim| shared.reports.forget(claim));
+    dropped.into_iter().for_each(|claim| lane.reports.forget(claim));
 }

@@ -6,21 +6,23 @@ mod deadlines;
 mod fetcher;
 mod handler;
 mod heartbeat;
+mod lane;
 mod outcome;
 mod reporter;
+mod shares;
 mod slots;
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
+use futures_util::future::join_all;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::config;
-use crate::database::Database;
-use crate::error::Result;
+use crate::databases::Databases;
+use crate::error::{Error, Result};
 use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
 use crate::workflow::check_namespaces;
@@ -29,7 +31,7 @@ pub use handler::{HandlerResult, Handlers, StepHandler};
 pub use outcome::{Failure, FailureKind, Outcome, RetryAfter};
 pub use slots::Taken;
 
-use reporter::Reports;
+use lane::Lane;
 use slots::Slots;
 
 /// How often a handler that is missing is told of.
@@ -46,18 +48,15 @@ pub struct Worker {
 /// What the parts of a worker share.
 #[derive(Debug)]
 struct Shared {
-    database: Database,
-    namespaces: Vec<String>,
+    /// One for each database that has some of the namespaces.
+    lanes: Vec<Arc<Lane>>,
     worker_id: String,
     settings: config::Worker,
     slots: Slots,
-    reports: Reports,
     /// Missing handlers, and when that was told.
     unhandled: Mutex<HashMap<String, Instant>>,
     /// Set when no more steps are to be claimed.
     quiet: CancellationToken,
-    /// Told when the fetcher has ended and what it had claimed is given back.
-    drained: Notify,
     /// Set when the reporter shall send what it has and end.
     closing: CancellationToken,
     /// Set when nothing is to be waited for any more.
@@ -65,6 +64,11 @@ struct Shared {
 }
 
 impl Shared {
+    /// Where a step came from.
+    fn lane(&self, step: &ClaimedStep) -> &Lane {
+        &self.lanes[step.lane]
+    }
+
     /// Whether nobody has been told for a minute that this handler is missing.
     fn is_news(&self, handler: &str) -> bool {
         let mut told = lock(&self.unhandled);
@@ -78,54 +82,46 @@ impl Shared {
 }
 
 impl Worker {
-    /// Starts claiming steps of these namespaces. `concurrency` is the number of takers.
+    /// Starts claiming steps of these namespaces, from the databases that they live on. `concurrency` is the number of
+    /// takers, whatever the number of databases.
     ///
     /// # Errors
     /// [`Error::Validation`] for what is no namespace; [`Error::SchemaTooOld`] or [`Error::SchemaTooNew`] when the
-    /// database is of another version than this program.
-    ///
-    /// [`Error::Validation`]: crate::Error::Validation
-    /// [`Error::SchemaTooOld`]: crate::Error::SchemaTooOld
-    /// [`Error::SchemaTooNew`]: crate::Error::SchemaTooNew
-    pub async fn start(database: Database, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
+    /// database is of another version than this program. Where there are several databases, one that is away does not
+    /// count unless all are: its steps are claimed when it is there.
+    pub async fn start(databases: impl Into<Databases>, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
         check_namespaces("the worker", &namespaces)?;
-        database.store().check_schema().await?;
-        for namespace in &namespaces {
-            database.store().create_queue(namespace).await?; // a worker may be there before its first workflow
-        }
-        let settings = config::Worker { concurrency, ..database.config().worker.clone() };
+        let databases = databases.into();
+        let lanes = lanes(&databases, &namespaces)?;
+        let mut away = prepare(&lanes).await?;
+        let settings = config::Worker { concurrency, ..databases.default().config().worker.clone() };
         let shared = Arc::new(Shared {
             worker_id: worker_id(),
-            slots: Slots::new(&settings),
-            reports: Reports::default(),
+            slots: Slots::new(&settings, lanes.len()),
             unhandled: Mutex::default(),
             quiet: CancellationToken::new(),
-            drained: Notify::new(),
             closing: CancellationToken::new(),
             abort: CancellationToken::new(),
             settings,
-            namespaces,
-            database,
+            lanes,
         });
         let tasks = TaskTracker::new();
-        let of_fetcher = shared.clone();
-        tasks.spawn(async move {
-            of_fetcher.abort.run_until_cancelled(fetcher::run(of_fetcher.clone())).await;
-            of_fetcher.drained.notify_one();
-        });
-        tasks.spawn(reporter::run(shared.clone()));
-        let of_heartbeat = shared.clone();
-        tasks.spawn(async move {
-            of_heartbeat.abort.run_until_cancelled(heartbeat::run(of_heartbeat.clone())).await;
-        });
+        for lane in &shared.lanes {
+            let (of_fetcher, fetched, away) = (shared.clone(), lane.clone(), away.remove(&lane.place));
+            tasks.spawn(async move {
+                let fetch = fetcher::run(of_fetcher.clone(), fetched.clone(), away);
+                of_fetcher.abort.run_until_cancelled(fetch).await;
+                fetched.drained.notify_one();
+            });
+            tasks.spawn(reporter::run(shared.clone(), lane.clone()));
+            let (of_heartbeat, kept) = (shared.clone(), lane.clone());
+            tasks.spawn(async move {
+                of_heartbeat.abort.run_until_cancelled(heartbeat::run(of_heartbeat.clone(), kept)).await;
+            });
+        }
         tasks.spawn(deadlines::run(shared.clone()));
         tasks.close();
-        tracing::info!(
-            worker = shared.worker_id,
-            namespaces = shared.namespaces.join(","),
-            concurrency,
-            "worker started"
-        );
+        tracing::info!(worker = shared.worker_id, namespaces = namespaces.join(","), concurrency, "worker started");
         Ok(Self { shared, tasks })
     }
 
@@ -158,7 +154,7 @@ impl Worker {
     /// then the outcome does not count, and another taker has the place of this one.
     pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) -> bool {
         let report = outcome.report(step, &self.shared.worker_id, took);
-        self.shared.slots.put_back(step, || self.shared.reports.push(report))
+        self.shared.slots.put_back(step, || self.shared.lane(step).reports.push(report))
     }
 
     /// Waits on this thread, at most `timeout`, for a step that was given up because its taker did not end in time: that
@@ -172,11 +168,8 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Validation`] for a progress that cannot be stored; [`Error::Database`].
-    ///
-    /// [`Error::Validation`]: crate::Error::Validation
-    /// [`Error::Database`]: crate::Error::Database
     pub async fn heartbeat(&self, step: &ClaimedStep, progress: &str) -> Result<Option<AttemptEnd>> {
-        let store = self.shared.database.store();
+        let store = self.shared.lane(step).database.store();
         match store.report_progress(&self.shared.worker_id, step, progress).await {
             Err(error) if error.is_transient() => {
                 tracing::debug!(%error, step = step.name, "the progress of a step was not stored");
@@ -190,8 +183,6 @@ impl Worker {
     ///
     /// # Errors
     /// [`Error::Database`]; the claim then expires.
-    ///
-    /// [`Error::Database`]: crate::Error::Database
     pub async fn release_unhandled(&self, step: &Arc<ClaimedStep>) -> Result<()> {
         let shared = &self.shared;
         if !shared.slots.put_back(step, || ()) {
@@ -207,7 +198,8 @@ impl Worker {
                 "this worker has no handler for the step, it goes back for another"
             );
         }
-        let finished = shared
+        let lane = shared.lane(step);
+        let finished = lane
             .database
             .store()
             .release_unhandled(
@@ -217,8 +209,8 @@ impl Worker {
                 settings.unhandled_give_up,
             )
             .await;
-        shared.reports.forget(step.claim_id); // if it was not taken back, its claim must expire
-        shared.database.signals().publish_finished(&finished?);
+        lane.reports.forget(step.claim_id); // if it was not taken back, its claim must expire
+        lane.database.signals().publish_finished(&finished?);
         Ok(())
     }
 
@@ -227,8 +219,10 @@ impl Worker {
         self.shared.quiet.cancel();
         self.shared.slots.close();
         if !self.shared.abort.is_cancelled() {
-            self.shared.drained.notified().await;
-            self.shared.drained.notify_one(); // for the next caller
+            for lane in &self.shared.lanes {
+                lane.drained.notified().await;
+                lane.drained.notify_one(); // for the next caller
+            }
         }
     }
 
@@ -243,22 +237,66 @@ impl Worker {
         shared.closing.cancel();
         // Results that are ready get a moment beyond the grace period; a database that is away does not get more.
         let flush_deadline = deadline.max(tokio::time::Instant::now() + Duration::from_secs(2));
-        if !unfinished.is_empty() {
-            let released = shared.database.store().release_steps(&shared.worker_id, &unfinished, Duration::ZERO);
-            match tokio::time::timeout_at(flush_deadline, released).await {
-                Ok(Ok(count)) => {
-                    tracing::warn!(steps = count, "steps were still running at the end of the grace period; given back")
-                }
-                Ok(Err(error)) => tracing::warn!(%error, "steps could not be given back; their claims expire"),
-                Err(_) => tracing::warn!("steps could not be given back in time; their claims expire"),
-            }
-        }
+        join_all(shared.lanes.iter().map(|lane| release_unfinished(shared, lane, &unfinished, flush_deadline))).await;
         if tokio::time::timeout_at(flush_deadline, self.tasks.wait()).await.is_err() {
             shared.abort.cancel();
             self.tasks.wait().await;
         }
-        tracing::info!(worker = shared.worker_id, lost_leases = shared.reports.lost_leases(), "worker stopped");
+        let lost_leases: u64 = shared.lanes.iter().map(|lane| lane.reports.lost_leases()).sum();
+        tracing::info!(worker = shared.worker_id, lost_leases, "worker stopped");
         unfinished.len()
+    }
+}
+
+/// The namespaces by the databases that they live on.
+fn lanes(databases: &Databases, namespaces: &[String]) -> Result<Vec<Arc<Lane>>> {
+    let mut by_place: BTreeMap<usize, Vec<String>> = BTreeMap::new();
+    for namespace in namespaces {
+        by_place.entry(databases.place(namespace)).or_default().push(namespace.clone());
+    }
+    let lanes = by_place.into_iter().enumerate();
+    lanes
+        .map(|(lane, (place, namespaces))| Ok(Arc::new(Lane::new(lane, databases.at(place)?.clone(), namespaces))))
+        .collect()
+}
+
+/// Prepares what is there. Returns why the others, by place, are away.
+async fn prepare(lanes: &[Arc<Lane>]) -> Result<HashMap<usize, Error>> {
+    if let [only] = lanes {
+        only.prepare().await?;
+        return Ok(HashMap::new());
+    }
+    let mut away = HashMap::new();
+    for (lane, reached) in lanes.iter().zip(join_all(lanes.iter().map(|lane| lane.reach())).await) {
+        match reached {
+            Err(error) if error.is_transient() => drop(away.insert(lane.place, error)),
+            reached => reached?,
+        }
+    }
+    if away.len() == lanes.len() {
+        return away.remove(&0).map_or(Ok(HashMap::new()), Err);
+    }
+    Ok(away)
+}
+
+/// Gives back what takers still had from one database when the worker's time was over.
+async fn release_unfinished(
+    shared: &Shared,
+    lane: &Lane,
+    unfinished: &[Arc<ClaimedStep>],
+    deadline: tokio::time::Instant,
+) {
+    let steps: Vec<_> = unfinished.iter().filter(|step| step.lane == lane.place).cloned().collect();
+    if steps.is_empty() {
+        return;
+    }
+    let released = lane.database.store().release_steps(&shared.worker_id, &steps, Duration::ZERO);
+    match tokio::time::timeout_at(deadline, released).await {
+        Ok(Ok(count)) => {
+            tracing::warn!(steps = count, "steps were still running at the end of the grace period; given back")
+        }
+        Ok(Err(error)) => tracing::warn!(%error, "steps could not be given back; their claims expire"),
+        Err(_) => tracing::warn!("steps could not be given back in time; their claims expire"),
     }
 }
 

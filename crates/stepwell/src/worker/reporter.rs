@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
 
+use super::lane::Lane;
 use super::outcome::Report;
 use super::Shared;
 use crate::error::{Error, Result};
@@ -83,8 +84,8 @@ impl Reports {
     }
 }
 
-pub(super) async fn run(shared: Arc<Shared>) {
-    let reports = &shared.reports;
+pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
+    let reports = &lane.reports;
     loop {
         let batch = reports.next_batch(shared.settings.report_batch as usize);
         if batch.is_empty() {
@@ -98,7 +99,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             continue;
         }
         let claims: Vec<i64> = batch.iter().map(|report| report.claim_id).collect();
-        if shared.abort.run_until_cancelled(send(&shared, batch)).await.is_none() {
+        if shared.abort.run_until_cancelled(send(&shared, &lane, batch)).await.is_none() {
             tracing::warn!(
                 results = reports.waiting(),
                 "results could not be sent in time; their claims expire and the steps run again"
@@ -107,24 +108,24 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         reports.in_flight.store(0, Relaxed);
         claims.into_iter().for_each(|claim| reports.forget(claim));
-        shared.database.signals().publish(Topic::Results);
+        lane.database.signals().publish(Topic::Results);
     }
 }
 
 /// Sends a batch, however long the database is away. A batch that PostgreSQL refuses for what is in it is halved until
 /// the bad result is alone; that one ends as a failure that says why.
-async fn send(shared: &Shared, batch: Vec<Report>) {
-    let mut backoff = shared.database.backoff("report");
+async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) {
+    let mut backoff = lane.database.backoff("report");
     let mut parts = vec![batch];
     // After a connection broke nobody knows whether the report before had been committed: refused then means done.
     let mut uncertain = false;
     while let Some(mut part) = parts.pop() {
         let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
-        match shared.database.store().report_results(&shared.worker_id, &json).await {
+        match lane.database.store().report_results(&shared.worker_id, &json).await {
             Ok(refused) => {
                 backoff.succeeded();
                 if !uncertain {
-                    note_refused(shared, &part, &refused);
+                    note_refused(lane, &part, &refused);
                 }
             }
             Err(error) if part.len() > 1 && !error.is_transient() => {
@@ -151,12 +152,12 @@ async fn send(shared: &Shared, batch: Vec<Report>) {
     }
 }
 
-fn note_refused(shared: &Shared, part: &[Report], refused: &[i32]) {
+fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {
     for place in refused {
         let Some(report) = usize::try_from(*place).ok().and_then(|place| part.get(place.wrapping_sub(1))) else {
             continue;
         };
-        shared.reports.lost_leases.fetch_add(1, Relaxed);
+        lane.reports.lost_leases.fetch_add(1, Relaxed);
         tracing::warn!(task = %report.task_id, "the lease on the step was lost, its result does not count");
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::shares::Shares;
 use crate::config;
 use crate::signals::lock;
 use crate::store::ClaimedStep;
@@ -29,8 +30,8 @@ pub(super) struct Slots {
     at_hand: Condvar,
     /// For tasks that wait for a step.
     at_hand_async: Notify,
-    /// For the fetcher: takers have made room.
-    pub(super) room: Notify,
+    /// For the fetchers, one a lane: takers have made room.
+    rooms: Vec<Notify>,
     /// For whoever waits until nothing runs.
     settled: Notify,
     /// For whoever replaces takers that hang.
@@ -44,10 +45,12 @@ pub(super) struct Slots {
 #[derive(Debug)]
 struct State {
     buffer: VecDeque<Held>,
-    /// When the last heartbeat that succeeded set out: every claim there was then is held for a lease from there.
-    confirmed: Instant,
-    /// Claims of steps that were not started because their lease had passed, until somebody asks.
-    expired: Vec<i64>,
+    /// Of each lane, when the last heartbeat that succeeded set out: every claim there was then is held for a lease from
+    /// there.
+    confirmed: Vec<Instant>,
+    /// Of each lane, claims of steps that were not started because their lease had passed, until somebody asks.
+    expired: Vec<Vec<i64>>,
+    shares: Shares,
     running: HashMap<(Uuid, i16, i16), Running>,
     /// Steps that were given up because their takers hang, until somebody has heard of it.
     hung: VecDeque<Arc<ClaimedStep>>,
@@ -77,13 +80,25 @@ impl Running {
     }
 }
 
+impl State {
+    /// How many steps of each lane are at hand or taken.
+    fn held(&self, lanes: usize) -> Vec<usize> {
+        let mut held = vec![0; lanes];
+        self.buffer.iter().for_each(|it| held[it.step.lane] += 1);
+        self.running.values().for_each(|it| held[it.step.lane] += 1);
+        held
+    }
+}
+
 impl Slots {
-    pub(super) fn new(settings: &config::Worker) -> Self {
+    /// For the steps of so many lanes.
+    pub(super) fn new(settings: &config::Worker, lanes: usize) -> Self {
         Self {
             state: Mutex::new(State {
                 buffer: VecDeque::new(),
-                confirmed: Instant::now(),
-                expired: Vec::new(),
+                confirmed: vec![Instant::now(); lanes],
+                expired: vec![Vec::new(); lanes],
+                shares: Shares::new(lanes),
                 running: HashMap::new(),
                 hung: VecDeque::new(),
                 closed: false,
@@ -91,7 +106,7 @@ impl Slots {
             }),
             at_hand: Condvar::new(),
             at_hand_async: Notify::new(),
-            room: Notify::new(),
+            rooms: (0..lanes).map(|_| Notify::new()).collect(),
             settled: Notify::new(),
             hangs: Condvar::new(),
             concurrency: settings.concurrency as usize,
@@ -102,8 +117,9 @@ impl Slots {
     }
 
     /// How many steps to claim now: the free slots plus what will be finished within the prefetch time at the recent
-    /// rate. Nothing while half of that is still at hand, so that claims stay large.
-    pub(super) fn demand(&self) -> usize {
+    /// rate. Nothing while half of that is still at hand, so that claims stay large. Of several lanes each gets its share,
+    /// and says with [`claimed`](Self::claimed) when its claim has ended.
+    pub(super) fn demand(&self, lane: usize) -> usize {
         let mut state = lock(&self.state);
         if state.closed {
             return 0;
@@ -112,8 +128,36 @@ impl Slots {
         if state.buffer.len() > ahead / 2 {
             return 0;
         }
+        if state.shares.is_shared() {
+            let held = state.held(self.rooms.len());
+            return state.shares.demand(lane, self.concurrency + ahead, &held, self.claim_batch);
+        }
         let held = state.buffer.len() + state.running.len();
         (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
+    }
+
+    /// A claim of `want` steps of a lane has ended and brought so many; none when it failed.
+    pub(super) fn claimed(&self, lane: usize, want: usize, brought: Option<usize>) {
+        if self.rooms.len() > 1 {
+            lock(&self.state).shares.claimed(lane, want, brought);
+            self.make_room(); // what it did not use is the others'
+        }
+    }
+
+    /// A lane claims nothing for now.
+    pub(super) fn rest(&self, lane: usize) {
+        if self.rooms.len() > 1 {
+            lock(&self.state).shares.rest(lane);
+        }
+    }
+
+    /// Told when there may be something to claim for a lane.
+    pub(super) fn room(&self, lane: usize) -> &Notify {
+        &self.rooms[lane]
+    }
+
+    fn make_room(&self) {
+        self.rooms.iter().for_each(Notify::notify_one);
     }
 
     /// Takes in what a claim that set out at `since` has brought.
@@ -165,12 +209,12 @@ impl Slots {
     fn take_from(&self, state: &mut State) -> Taken {
         let now = Instant::now();
         while let Some(Held { step, since }) = state.buffer.pop_front() {
-            if now.duration_since(since.max(state.confirmed)) < self.lease {
+            if now.duration_since(since.max(state.confirmed[step.lane])) < self.lease {
                 state.running.insert(key(&step), Running { step: step.clone(), since: now });
                 return Taken::Step(step);
             }
             // This process stood still, or the database was away, for a lease: others have the step by now.
-            state.expired.push(step.claim_id);
+            state.expired[step.lane].push(step.claim_id);
         }
         match state.closed {
             true => Taken::Closed,
@@ -178,16 +222,16 @@ impl Slots {
         }
     }
 
-    /// A heartbeat that set out at `since` has kept all claims but those of `lost`, which are gone: what is at hand of
-    /// them is not started any more. Returns the claims of all steps that were not started for that reason, a claim as
+    /// A heartbeat that set out at `since` has kept all claims of a lane but those of `lost`, which are gone: what is at
+    /// hand of them is not started any more. Returns the claims of all steps that were not started for that reason, a claim as
     /// often as it has such steps.
-    pub(super) fn confirm(&self, since: Instant, lost: &HashSet<i64>) -> Vec<i64> {
+    pub(super) fn confirm(&self, lane: usize, since: Instant, lost: &HashSet<i64>) -> Vec<i64> {
         let mut state = lock(&self.state);
-        state.confirmed = since;
-        let mut expired = std::mem::take(&mut state.expired);
+        state.confirmed[lane] = since;
+        let mut expired = std::mem::take(&mut state.expired[lane]);
         if !lost.is_empty() {
             state.buffer.retain(|held| {
-                let gone = lost.contains(&held.step.claim_id);
+                let gone = held.step.lane == lane && lost.contains(&held.step.claim_id);
                 if gone {
                     expired.push(held.step.claim_id);
                 }
@@ -211,7 +255,7 @@ impl Slots {
         let low = low || state.buffer.len() <= ahead / 2;
         drop(state);
         if low {
-            self.room.notify_one();
+            self.make_room();
         }
         if settled {
             self.settled.notify_waiters();
@@ -225,12 +269,15 @@ impl Slots {
         self.at_hand.notify_all();
         self.hangs.notify_all();
         self.at_hand_async.notify_waiters();
-        self.room.notify_one();
+        self.make_room();
     }
 
-    /// Takes out what nobody has started.
-    pub(super) fn drain(&self) -> Vec<Arc<ClaimedStep>> {
-        lock(&self.state).buffer.drain(..).map(|held| held.step).collect()
+    /// Takes out what nobody has started of a lane.
+    pub(super) fn drain(&self, lane: usize) -> Vec<Arc<ClaimedStep>> {
+        let mut state = lock(&self.state);
+        let (drained, kept) = state.buffer.drain(..).partition(|held| held.step.lane == lane);
+        state.buffer = kept;
+        VecDeque::into_iter(drained).map(|held: Held| held.step).collect()
     }
 
     /// Gives up what takers still have: their outcomes no longer count.
@@ -256,7 +303,7 @@ impl Slots {
         let settled = state.running.is_empty();
         drop(state);
         self.hangs.notify_all();
-        self.room.notify_one();
+        self.make_room();
         if settled {
             self.settled.notify_waiters();
         }
@@ -340,12 +387,13 @@ mod tests {
             results: None,
             correlation_id: None,
             trace_context: None,
+            lane: 0,
         }
     }
 
     #[test]
     fn a_result_is_handed_over_before_its_step_counts_as_done() {
-        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
         slots.put_at_hand(vec![step()], Instant::now());
         let Taken::Step(step) = slots.try_take() else { panic!("nothing at hand") };
         let mut unseen = false;
@@ -356,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_step_that_was_given_up_hands_nothing_over() {
-        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
         slots.put_at_hand(vec![step()], Instant::now());
         let Taken::Step(step) = slots.try_take() else { panic!("nothing at hand") };
         assert_eq!(slots.abandon().len(), 1);
@@ -366,12 +414,12 @@ mod tests {
     #[test]
     fn a_step_whose_lease_has_passed_is_not_started() {
         let settings = Config::load(Some("test")).unwrap().worker;
-        let slots = Slots::new(&settings);
+        let slots = Slots::new(&settings, 1);
         let long_ago = Instant::now().checked_sub(settings.lease).unwrap();
-        slots.confirm(long_ago, &HashSet::new());
+        slots.confirm(0, long_ago, &HashSet::new());
         slots.put_at_hand(vec![step()], long_ago);
         assert!(matches!(slots.try_take(), Taken::Nothing));
-        assert_eq!(slots.confirm(Instant::now(), &HashSet::new()), [1]);
+        assert_eq!(slots.confirm(0, Instant::now(), &HashSet::new()), [1]);
 
         slots.put_at_hand(vec![step()], long_ago);
         assert!(matches!(slots.try_take(), Taken::Step(_)), "a heartbeat has kept it");
@@ -379,7 +427,7 @@ mod tests {
 
     #[test]
     fn what_runs_can_hang_also_after_the_worker_was_told_to_be_quiet() {
-        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
         slots.put_at_hand(vec![ClaimedStep { timeout_ms: Some(0), ..step() }], Instant::now());
         let Taken::Step(running) = slots.try_take() else { panic!("nothing at hand") };
         slots.close();
@@ -391,9 +439,9 @@ mod tests {
 
     #[test]
     fn what_a_heartbeat_finds_lost_is_not_started() {
-        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker);
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
         slots.put_at_hand(vec![step(), ClaimedStep { claim_id: 2, ..step() }, step()], Instant::now());
-        assert_eq!(slots.confirm(Instant::now(), &HashSet::from([1])), [1, 1]);
+        assert_eq!(slots.confirm(0, Instant::now(), &HashSet::from([1])), [1, 1]);
         let Taken::Step(kept) = slots.try_take() else { panic!("nothing at hand") };
         assert_eq!(kept.claim_id, 2);
         assert!(matches!(slots.try_take(), Taken::Nothing));
