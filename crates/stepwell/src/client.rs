@@ -125,18 +125,7 @@ impl Client {
         let database = self.databases.at(place)?;
         match database.store().reach().await {
             Err(error) if error.is_transient() => {
-                let (link, mut backoff) = (database.clone(), database.backoff("register"));
-                let mut pause = backoff.failed(&error);
-                database.spawn(async move {
-                    loop {
-                        tokio::time::sleep(pause).await;
-                        match register(&link, &workflows).await {
-                            Ok(()) => return backoff.succeeded(),
-                            Err(error) if error.is_transient() => pause = backoff.failed(&error),
-                            Err(error) => return tracing::error!(%error, "workflows could not be registered"),
-                        }
-                    }
-                });
+                database.spawn(register_later(database.clone(), workflows, error));
                 Ok(())
             }
             reached => {
@@ -452,6 +441,18 @@ async fn register(database: &Database, workflows: &[Workflow]) -> Result<()> {
         persist(database, || database.store().register_workflow(workflow)).await?;
     }
     Ok(())
+}
+
+/// Registers when the database is there.
+async fn register_later(database: Database, workflows: Vec<Workflow>, mut away: Error) {
+    loop {
+        database.arrival("register", away).await;
+        match register(&database, &workflows).await {
+            Err(error) if error.is_transient() => away = error,
+            Err(error) => return tracing::error!(%error, "workflows could not be registered"),
+            Ok(()) => return,
+        }
+    }
 }
 
 async fn send(database: &Database, messages: &[String]) -> Result<Vec<Submitted>> {

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use crate::backoff::{delay, Backoff, Outage};
 use crate::config::Config;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::signals::{Signals, Topic};
 use crate::store::Store;
 
@@ -50,7 +50,7 @@ impl Database {
     /// A link to a database that may be away: the first call connects.
     ///
     /// # Errors
-    /// [`Error::Database`](crate::Error::Database) for what is no URL.
+    /// [`Error::Database`] for what is no URL.
     pub(crate) fn lazy(url: &str, config: &Config) -> Result<Self> {
         Ok(Self::over(Store::lazy(url, &config.database)?, url, config))
     }
@@ -94,6 +94,27 @@ impl Database {
     /// How a loop waits while the database is away.
     pub(crate) fn backoff(&self, name: &'static str) -> Backoff {
         Backoff::new(name, self.0.outage.clone())
+    }
+
+    /// Waits for a database that is away, because of `error`, until it is there and an orchestrator has migrated it.
+    pub(crate) async fn arrival(&self, name: &'static str, error: Error) {
+        let mut backoff = self.backoff(name);
+        let mut pause = backoff.failed(&error);
+        loop {
+            tokio::time::sleep(pause).await;
+            let arrived = async {
+                self.store().reach().await?;
+                self.store().check_schema().await
+            };
+            match arrived.await {
+                Ok(()) => return backoff.succeeded(),
+                Err(error @ Error::SchemaTooOld { .. }) => {
+                    tracing::debug!(component = name, %error, "not migrated yet");
+                    pause = WAIT_POLLING;
+                }
+                Err(error) => pause = backoff.failed(&error),
+            }
+        }
     }
 
     /// Ends the background tasks and all connections.
@@ -140,8 +161,8 @@ impl Database {
                 listener
                     .listen(CHANNEL)
                     .await
-                    .map_err(|source| crate::Error::Database { url: self.store().masked_url().to_owned(), source })?;
-                Ok::<_, crate::Error>(listener)
+                    .map_err(|source| Error::Database { url: self.store().masked_url().to_owned(), source })?;
+                Ok::<_, Error>(listener)
             };
             match listener.await {
                 Ok(mut listener) => {

@@ -70,7 +70,8 @@ module Stepwell
       connection.submit_all([{ workflow: workflow, context: context, **options }]).first
     end
 
-    # Submits many tasks, a round trip for each thousand.
+    # Submits many tasks, a round trip and a transaction for each thousand, and for each database that their namespaces
+    # live on.
     # @param requests [Array<Hash>] workflow:, context:, and the options of {submit}
     # @return [Array<Task>] in the order of the requests
     # @raise [ValidationError] naming each request and field that is wrong; then none has been submitted
@@ -86,7 +87,7 @@ module Stepwell
     end
 
     # Waits until all of these tasks are in a terminal state.
-    # @param tasks [Array<Task>] of one database
+    # @param tasks [Array<Task>] of one connection; their namespaces may live on several databases
     # @param timeout [Numeric, nil] seconds; nil waits for ever
     # @yieldparam finished [Integer] how many have finished, each time that changes
     # @yieldparam total [Integer]

@@ -8,6 +8,9 @@ module Stepwell
     # @return [String, nil] URL of the same database past a pooler such as PgBouncer, for wake-ups and migrations; nil
     #   means that the database's URL is direct itself
     attr_accessor :direct_url
+    # @return [Hash{String, Symbol => String, Hash}, nil] URLs of the databases of namespaces that have their own, or
+    #   database_url: and direct_url: of each; on top of what the file and the environment say
+    attr_accessor :namespaces
     # @return [String, nil] "test", "development" or "production"; nil means STEPWELL_ENV, RAILS_ENV, RACK_ENV, else
     #   "development"
     attr_accessor :environment
@@ -38,6 +41,7 @@ module Stepwell
     def overrides(url)
       database = { url: url, direct_url: direct_url }.compact
       { database: (database unless database.empty?),
+        namespaces: namespaces&.transform_values { |it| it.is_a?(Hash) ? it : { database_url: it } },
         embedded: embedded_directory && { directory: embedded_directory.to_s },
         worker: lease && { lease: "#{(lease * 1000).round}ms" } }.compact
     end

@@ -1,7 +1,8 @@
 # frozen_string_literal: true
 
 module Stepwell
-  # This process's link to one database: shared by the orchestrator, the workers and the submits that use it.
+  # This process's link to one database, and to those of the namespaces that have their own: shared by the orchestrator,
+  # the workers and the submits that use it.
   # @api private
   class Connection
     attr_reader :database, :client
@@ -19,13 +20,17 @@ module Stepwell
       @database.url
     end
 
-    # Registers what has been defined since the last time.
+    # Registers what has been defined since the last time, on the databases that these namespaces live on.
+    # @param namespaces [Array<String>, nil] nil means all
     # @raise [ValidationError] when a version is registered with other content
-    def register(definitions)
+    def register(definitions, namespaces: nil)
       return if definitions.size == @registered.size # definitions are only added
 
       @mutex.synchronize do
-        missing = definitions.reject { |key, _| @registered.key?(key) }
+        places = namespaces&.map { |namespace| @database.place(namespace) }
+        missing = definitions.reject do |key, _|
+          @registered.key?(key) || (places && !places.include?(@database.place(key.first)))
+        end
         @client.register(missing.values)
         @registered = @registered.merge(missing.transform_values { true })
       end
@@ -34,13 +39,22 @@ module Stepwell
     # @param requests [Array<Hash>]
     # @return [Array<Task>]
     def submit_all(requests)
-      register(Stepwell.registry.definitions)
       inputs = requests.each_with_index.map do |request, index|
         RequestInput.from(request, requests.size == 1 ? "the request" : "request #{index}")
       end
+      register_for(inputs)
       @client.submit(JsonValue.write(inputs)).map { |id| Task.new(self, id) }
     rescue JSON::GeneratorError, EncodingError => e
       raise ValidationError, "the request is not JSON: #{Failure.text(e.message)}"
+    end
+
+    private
+
+    def register_for(inputs)
+      definitions = Stepwell.registry.definitions
+      return if definitions.size == @registered.size
+
+      register(definitions, namespaces: inputs.map { |input| input[:workflow][%r{\A[^/]*}] }.uniq)
     end
   end
 

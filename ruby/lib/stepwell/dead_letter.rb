@@ -14,11 +14,19 @@ module Stepwell
   #   @return [Time, nil] when it was sent, where that is known
   # @!attribute [r] buried_at
   #   @return [Time] when it was found to be of no use
-  DeadLetter = Struct.new(:id, :queue, :message, :reason, :enqueued_at, :buried_at, keyword_init: true) do
+  # @!attribute [r] database
+  #   @return [String] URL of the database that it is in, without credentials: its id counts there
+  DeadLetter = Struct.new(:id, :queue, :message, :reason, :enqueued_at, :buried_at, :database, keyword_init: true) do
     # @api private
     def self.from_row(row)
       new(**row.transform_keys(&:to_sym), enqueued_at: Stepwell.time(row["enqueued_at"]),
                                           buried_at: Stepwell.time(row["buried_at"])).freeze
+    end
+
+    # @api private
+    # @return [Array] its place in the list of all databases
+    def position
+      [id, [(buried_at.to_i * 1_000_000) + buried_at.usec, database]]
     end
   end
 end

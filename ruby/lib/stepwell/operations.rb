@@ -30,7 +30,7 @@ module Stepwell
       connection.client.paused
     end
 
-    # Limits a namespace, in the whole database, from now on. What was limited before and is not named now is free.
+    # Limits a namespace, for all workers, from now on. What was limited before and is not named now is free.
     # @param namespace [String, Symbol]
     # @param concurrency [Integer, nil] most steps of it at the same time, those that stand in its queue included
     # @param rate [Integer, nil] most steps that come into its queue within any period
@@ -59,14 +59,17 @@ module Stepwell
     # @param queue [String, nil] "task_requests", "step_results" or a namespace's queue, such as "orders_queue"; nil
     #   means all
     # @param limit [Integer] at most so many
-    # @param before [Integer, nil] only those with a smaller id, to read on
-    # @return [Array<DeadLetter>] the newest first
-    # @raise [ValidationError] when the limit is no number from 1 to 10,000
+    # @param before [DeadLetter, Integer, nil] only those after this one in the list, to read on; its id will do where
+    #   there is one database
+    # @return [Array<DeadLetter>] the newest first, of all databases
+    # @raise [ValidationError] when the limit is no number from 1 to 10,000, or before is an id and there are several
+    #   databases
     def dead_letters(queue: nil, limit: 100, before: nil)
       unless limit.is_a?(Integer) && limit.between?(1, 10_000)
         raise ValidationError, "limit: #{limit.inspect} must be an Integer from 1 to 10000"
       end
 
+      before = before.is_a?(DeadLetter) ? before.position : before && [Integer(before), nil]
       JsonValue.parse(connection.client.dead_letters(queue, limit, before)).map { |row| DeadLetter.from_row(row) }
     end
 
@@ -75,9 +78,11 @@ module Stepwell
     # @param reason [String, nil]
     # @param actor [String, nil] who; by default the database user
     # @return [Array<Integer>] ids of those that were there, and have been put back
+    # @raise [ValidationError] when several databases have a letter with an id: give the letter itself
     def replay(letters, reason: nil, actor: nil)
       letters = [letters] unless letters.is_a?(Array)
-      connection.client.replay(letters.map { |it| it.is_a?(DeadLetter) ? it.id : Integer(it) }, reason, actor)
+      letters = letters.map { |it| it.is_a?(DeadLetter) ? [it.id, it.database] : [Integer(it), nil] }
+      connection.client.replay(letters, reason, actor)
     end
   end
 end

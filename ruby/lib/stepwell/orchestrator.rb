@@ -4,7 +4,8 @@ module Stepwell
   # An orchestrator that runs inside this process, on threads of its own outside Ruby's lock.
   class Orchestrator
     # Starts an orchestrator: on the given or configured database, else on a private PostgreSQL in the working
-    # directory, which is started, or shared when another process has started it.
+    # directory, which is started, or shared when another process has started it. It serves the databases of the
+    # namespaces that have their own too.
     # @param database_url [String, nil] "postgres://…"; nil means the configured one, DATABASE_URL, or the private one
     # @yieldparam orchestrator [Orchestrator] with a block the orchestrator is stopped at its end
     # @return [Orchestrator, Object] the orchestrator, or what the block returned
@@ -60,7 +61,8 @@ module Stepwell
     end
 
     # @return [Hash] running:, database: (URL without credentials), uptime: (seconds), summary: (counts since the
-    #   start), queues: (an Array of {QueueStatus}; nil when the database does not answer)
+    #   start), databases: (each with database:, namespaces: that have been put there, running: and summary:), queues:
+    #   (an Array of {QueueStatus}; nil when a database does not answer)
     def status
       JSON.parse(@native.status, symbolize_names: true).merge(queues: queues)
     end

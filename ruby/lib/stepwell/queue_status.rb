@@ -24,8 +24,10 @@ module Stepwell
   #   @return [Float, nil] seconds
   # @!attribute [r] waits_for
   #   @return [String, nil] what the steps that are not in progress wait for; nil when there are none
+  # @!attribute [r] database
+  #   @return [String] URL of the database that it lives on, without credentials
   QueueStatus = Struct.new(:namespace, :queued, :oldest_at, :ready, :keyed, :in_progress, :paused_at, :concurrency,
-                           :rate, :rate_period, :waits_for, keyword_init: true) do
+                           :rate, :rate_period, :waits_for, :database, keyword_init: true) do
     # @api private
     # @param json [String] rows of stepwell.queue_status, times in microseconds
     # @return [Array<QueueStatus>]

@@ -13,7 +13,7 @@ module Stepwell
     # @api private
     attr_reader :connection
 
-    # @param namespaces [Array<String>, String] whose steps it takes
+    # @param namespaces [Array<String>, String] whose steps it takes, from whichever databases they live on
     # @param concurrency [Integer, nil] threads; nil means the configured number (10)
     # @param database_url [String, nil] nil means the configured one, else the embedded orchestrator's of this process,
     #   else the private PostgreSQL that another process has made in the working directory
@@ -33,13 +33,14 @@ module Stepwell
 
     # Starts claiming and executing.
     # @return [Worker] self
-    # @raise [DatabaseError] when the database refuses, or cannot be reached
+    # @raise [DatabaseError] when the database refuses, or cannot be reached; of several that are reached at all, one that
+    #   is away is tried again instead
     # @raise [ConfigurationError] when there is no database
     def start
       raise Error, "the worker runs already" if running?
 
       @connection = @orchestrator&.connection || Stepwell.connection(@database_url)
-      @connection.register(Stepwell.registry.definitions)
+      @connection.register(Stepwell.registry.definitions, namespaces: @namespaces)
       @native = Native::Worker.start(@connection.database, @namespaces, @concurrency)
       @pid = Process.pid
       Stepwell.running.add(self)

@@ -41,12 +41,11 @@ impl Lane {
 
     /// Waits until the database is there, or the worker is told to be quiet.
     pub(super) async fn arrive(&self, shared: &Shared, mut error: crate::Error) {
-        let mut backoff = self.database.backoff("worker");
         let arrival = async {
             loop {
-                tokio::time::sleep(backoff.failed(&error)).await;
-                match self.reach().await {
-                    Ok(()) => return backoff.succeeded(),
+                self.database.arrival("worker", error).await;
+                match self.prepare().await {
+                    Ok(()) => return,
                     Err(again) => error = again,
                 }
             }
