@@ -33,8 +33,8 @@ module Stepwell
 
     # Starts claiming and executing.
     # @return [Worker] self
-    # @raise [DatabaseError] when the database refuses, or cannot be reached; of several that are reached at all, one that
-    #   is away is tried again instead
+    # @raise [DatabaseError] when the database refuses, or cannot be reached; of several, one that is away is tried
+    #   again, unless all are
     # @raise [ConfigurationError] when there is no database
     def start
       raise Error, "the worker runs already" if running?

@@ -64,7 +64,7 @@ module Specs
     # @return [Array<Hash{String => Integer}>] tasks by workflow, of each database
     def tasks_by_database
       urls.map do |url|
-        rows = psql("select w.namespace, count(*) from stepwell.tasks t join stepwell.workflows w using (workflow_id) " \
+        rows = psql("select namespace, count(*) from stepwell.tasks join stepwell.workflows using (workflow_id) " \
                     "group by 1", url: url)
         rows.lines(chomp: true).to_h { |row| row.split("|") }.transform_values(&:to_i)
       end
