@@ -185,7 +185,7 @@ async fn dead_letters_of_all_databases_are_one_list_and_go_back_to_their_own() -
     assert_eq!(letters.iter().map(|letter| letter.message.as_str()).collect::<Vec<_>>(), ["3", "2", "1", "0"]);
     let mut read = client.dead_letters(None, 1, None).await?;
     while let Some(last) = read.last().filter(|_| read.len() < 4) {
-        let position = LetterPosition { id: last.id, buried_at: last.buried_at, database: last.database.clone() };
+        let position = LetterPosition::from(last);
         read.extend(client.dead_letters_after(None, 1, &position).await?);
     }
     assert_eq!(read.iter().map(|letter| letter.message.as_str()).collect::<Vec<_>>(), ["3", "2", "1", "0"]);

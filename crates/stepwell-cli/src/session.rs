@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use stepwell::embedded::{Cluster, Options};
-use stepwell::{telemetry, Client, Config, Database, Error};
+use stepwell::{telemetry, Client, Config, Database, Databases, Error};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Globals;
@@ -20,10 +20,13 @@ pub(crate) struct Session {
     pub(crate) host: Host,
 }
 
-/// A link to the database, and what it needs.
+/// A link to the database, and to those of the namespaces that have their own, and what it needs.
 pub(crate) struct Link {
+    /// The default one.
     pub(crate) database: Database,
+    /// Of all of them.
     pub(crate) client: Client,
+    databases: Databases,
     cluster: Option<Cluster>,
 }
 
@@ -87,12 +90,13 @@ impl Link {
             None => Some(existing_cluster(config).await?),
         };
         let url = cluster.as_ref().map(Cluster::url).or(config.database.url.as_deref()).unwrap_or_default();
-        let database = Database::connect(url, config).await.map_err(unreachable)?;
-        Ok(Self { client: Client::new(database.clone()), database, cluster })
+        let databases = Databases::connect(url, config).await.map_err(unreachable)?;
+        let (database, client) = (databases.default().clone(), Client::new(databases.clone()));
+        Ok(Self { database, client, databases, cluster })
     }
 
     async fn close(self) -> Result<(), Failure> {
-        self.database.close().await;
+        self.databases.close().await;
         if let Some(cluster) = self.cluster {
             cluster.stop().await.map_err(Error::from)?;
         }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use stepwell::store::DeadLetter;
-use stepwell::Client;
+use stepwell::{Client, LetterPosition};
 
 use crate::arguments::{DeadLetters, Letters, Replay, Why};
 use crate::failure::{Failure, DONE};
@@ -93,16 +93,16 @@ async fn replay(session: &Session, arguments: &Replay) -> Result<u8, Failure> {
     Ok(DONE)
 }
 
-/// From the newest down: what becomes a dead letter again gets a higher number, and is not replayed twice.
+/// From the newest down: what becomes a dead letter again is newer, and is not replayed twice.
 async fn replay_all(client: &Client, queue: Option<&str>, why: &Why) -> Result<Vec<i64>, Failure> {
     let spinner = progress::spinner("replaying");
-    let (mut all, mut before) = (Vec::new(), None);
-    loop {
-        let letters = client.dead_letters(queue, BATCH, before).await?;
-        let ids: Vec<i64> = letters.iter().map(|letter| letter.id).collect();
-        let Some(last) = ids.last() else { break };
-        before = Some(*last);
-        all.extend(client.replay(&ids, why.reason.as_deref(), why.actor.as_deref()).await?);
+    let mut all = Vec::new();
+    let mut letters = client.dead_letters(queue, BATCH, None).await?;
+    while let Some(last) = letters.last() {
+        let last = LetterPosition::from(last);
+        let these: Vec<_> = letters.into_iter().map(|letter| (letter.id, Some(letter.database))).collect();
+        all.extend(client.replay_letters(&these, why.reason.as_deref(), why.actor.as_deref()).await?);
+        letters = client.dead_letters_after(queue, BATCH, &last).await?;
         spinner.set_message(format!("replayed {}", humane::count(all.len(), "dead letter")));
     }
     spinner.finish_and_clear();

@@ -21,6 +21,12 @@ pub struct LetterPosition {
     pub database: String,
 }
 
+impl From<&DeadLetter> for LetterPosition {
+    fn from(letter: &DeadLetter) -> Self {
+        Self { id: letter.id, buried_at: letter.buried_at, database: letter.database.clone() }
+    }
+}
+
 impl Client {
     /// Up to `limit` dead letters, of one queue or of all, the newest first, those before the one with the number
     /// `before`.
