@@ -172,16 +172,22 @@ impl Store {
         before: Option<i64>,
         buried_at: Option<i64>,
     ) -> Result<Vec<DeadLetter>> {
-        let mut letters: Vec<DeadLetter> = sqlx::query_as(
+        // By number it is the primary key's order, so that a page of a long list is read and no more.
+        let (before_it, order) = match buried_at {
+            None => ("($3::bigint is null or dead_letter_id < $3) and $4::bigint is null", "dead_letter_id desc"),
+            Some(_) => (
+                "((extract(epoch from buried_at) * 1e6)::bigint, dead_letter_id) < ($4::bigint, $3::bigint)",
+                "buried_at desc, dead_letter_id desc",
+            ),
+        };
+        let mut letters: Vec<DeadLetter> = sqlx::query_as(&format!(
             "select dead_letter_id, queue, coalesce(message, 'null')::text as message, reason,
                     (extract(epoch from enqueued_at) * 1e6)::bigint as enqueued_at,
                     (extract(epoch from buried_at) * 1e6)::bigint as buried_at
                from stepwell.dead_letters
-              where ($1::text is null or queue = $1)
-                and case when $4::bigint is null then $3::bigint is null or dead_letter_id < $3
-                         else ((extract(epoch from buried_at) * 1e6)::bigint, dead_letter_id) < ($4, $3) end
-              order by case when $4::bigint is not null then buried_at end desc, dead_letter_id desc limit $2",
-        )
+              where ($1::text is null or queue = $1) and {before_it}
+              order by {order} limit $2",
+        ))
         .bind(queue)
         .bind(i64::from(limit))
         .bind(before)
