@@ -32,6 +32,13 @@ RSpec.describe "Stepwell.load_workflows" do
     expect(Stepwell.registry.definitions).to be_empty
   end
 
+  it "reads the concurrency of tasks that have something in common" do
+    write("a.yaml", workflow([{ name: "x", handler: "Specs::Echo" }], concurrency: { key: "customer.id", limit: 2 }))
+    load_workflows
+    start_orchestrator
+    expect(psql("select concurrency_key, concurrency_limit from stepwell.workflows")).to eq("{customer,id}|2")
+  end
+
   it "defines one workflow a file, with what the environment overrides" do
     files = [write("a.yaml", <<~YAML), write("b.yml", workflow([{ name: "x", handler: "Specs::Echo" }], name: "other"))]
       namespace: spec
