@@ -38,6 +38,33 @@ RSpec.describe "dispatch" do
     end
   end
 
+  # Twice as much urgent work as can be done, for two seconds. A level is worth 20 ms here, so the low tasks of the
+  # beginning give way to what comes within 15 x 20 ms, and to nothing that comes later.
+  it "does low-priority tasks within their bound under a standing overload of urgent ones" do
+    define_single { |_| IO.select(nil, nil, nil, 0.01) }
+    variables = { "STEPWELL__DISPATCH__WINDOW" => "1", "STEPWELL__DISPATCH__BOOST" => "20ms",
+                  "STEPWELL__WORKER__CLAIM_BATCH" => "2" }
+    with_variables(variables) { start_stepwell(concurrency: 2) }
+    tasks = Stepwell.submit_all([{ workflow: "spec/single", context: {}, priority: :urgent }] * 30)
+    low = Stepwell.submit_all([{ workflow: "spec/single", context: {}, priority: :low }] * 5)
+    40.times do
+      tasks += Stepwell.submit_all([{ workflow: "spec/single", context: {}, priority: :urgent }] * 20)
+      IO.select(nil, nil, nil, 0.05)
+    end
+    expect(low.map { |task| task.wait(timeout: 60).state }).to all(be(:complete))
+    waiting, overtaken = psql(<<~SQL).split("|").map(&:to_i)
+      select count(*) filter (where u.created_at > l.created_at + interval '300 ms'),
+             count(*) filter (where u.created_at > l.created_at + interval '300 ms' and us.started_at < l.started_at)
+        from (select max(t.created_at) as created_at, max(s.started_at) as started_at
+                from stepwell.tasks t join stepwell.steps s using (task_id) where t.priority = -5) l,
+             stepwell.tasks u join stepwell.steps us using (task_id)
+       where u.priority = 10
+    SQL
+    expect(waiting).to be > 300 # urgent tasks that came too late to go before the last low one,
+    expect(overtaken).to be <= 10 # but for what the queue and the worker held already
+    Stepwell.wait_all(tasks, timeout: 60)
+  end
+
   describe "Stepwell.limit" do
     it "keeps a namespace at so many steps at a time, as long as it says" do
       enter, most = most_at_once { IO.select(nil, nil, nil, 0.005) }
