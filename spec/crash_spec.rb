@@ -14,10 +14,11 @@ RSpec.describe "a worker that is killed" do
   workflow = <<~RUBY
     require "#{Specs::ROOT}/examples/order_fulfilment/handlers"
     $executions = Queue.new
+    $never = Queue.new
     module Noted # each execution: appended to a file with one write, so that it is there whatever happens next
       def call(step)
         $executions << File.write(ENV.fetch("NOTES"), "\#{step.task_id} \#{step.name} \#{step.attempt}\\n", mode: "a")
-        Queue.new.pop if $executions.size > ENV.fetch("HANG_AFTER").to_i # from here on every thread is in a step
+        $never.pop if $executions.size > ENV.fetch("HANG_AFTER").to_i # from here on every thread is in a step
         super
       end
     end
@@ -37,7 +38,7 @@ RSpec.describe "a worker that is killed" do
     worker = Stepwell::Worker.new(namespaces: ["crash"], concurrency: 10).start
     puts "started"
     Thread.new do
-      Thread.pass until $executions.size > ENV.fetch("HANG_AFTER").to_i + 9
+      sleep 0.01 until $never.num_waiting == 10
       puts "in the middle"
     end
     $stdin.read
