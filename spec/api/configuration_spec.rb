@@ -20,6 +20,7 @@ RSpec.describe "Stepwell.configure" do
   end
 
   it "says that there is no database, and what to do" do
+    Stepwell.configure { |c| c.embedded_directory = folder } # not the one that a demo has left in the working directory
     expect { Stepwell.submit("spec/single") }
       .to raise_error(Stepwell::ConfigurationError, /no database: set DATABASE_URL, or Stepwell.configure .* or start/)
     expect { start_worker(database_url: nil) }.to raise_error(Stepwell::ConfigurationError, /no database/)
