@@ -31,8 +31,8 @@ declare
   v_gates record;
   v_sent  record;
 begin
-  select array_agg(n.namespace) as namespaces, array_agg(g.room) as rooms, array_agg(g.before) as befores, array_agg(g.before_task) as before_tasks,
-         bool_and(g.room >= n.steps and g.before is null) as open
+  select array_agg(n.namespace) as namespaces, array_agg(g.room) as rooms, array_agg(g.before) as befores,
+         array_agg(g.before_task) as before_tasks, bool_and(g.room >= n.steps and g.before is null) as open
     into v_gates
     from (select e.namespace, count(*)::integer as steps from unnest(p_namespaces) as e (namespace)
            group by e.namespace order by e.namespace) n
@@ -85,7 +85,8 @@ $$;
 -- How many of so many steps may go straight into a namespace's queue, and before which dispatch_at and task they have to
 -- be for that; null: any. What comes before all that waits may fill the queue: it would be sent next anyway.
 -- Called by: enqueue_steps. Takes no locks.
-create function stepwell.gate(p_namespace text, p_steps integer, out room integer, out before timestamptz, out before_task uuid)
+create function stepwell.gate(
+  p_namespace text, p_steps integer, out room integer, out before timestamptz, out before_task uuid)
 language plpgsql stable as $$
 declare
   v_window integer;
@@ -107,7 +108,8 @@ $$;
 
 -- How many more messages a namespace's queue takes from what waits: a tenth of the window always, and more as workers take
 -- more, twice what they hold, so that they never wait for dispatch, and an urgent step never stands behind more than they
--- finish soon. Half of the window is left to what comes before all that waits. p_enough: who asks has no more than that. Called by: gate, dispatch_namespace. Takes no locks.
+-- finish soon. Half of the window is left to what comes before all that waits. p_enough: who asks has no more than that.
+-- Called by: gate, dispatch_namespace. Takes no locks.
 create function stepwell.queue_room(p_namespace text, p_window integer, p_enough integer) returns integer
 language plpgsql stable as $$
 declare
@@ -276,7 +278,8 @@ end
 $$;
 
 -- Lets as many steps of each concurrency key go on as its limit allows, in the order of dispatch_at: they wait for a place
--- in the queue from then on. Looks at keys that were touched, not at all there are.
+-- in the queue from then on. Looks at keys that were touched, not at all there are. A key stays touched while it has room
+-- and somebody who could not be looked at: whoever holds that row may roll back, and would tell nobody.
 -- Called by: dispatch_steps, which holds the namespace's lock. p_batch: touches.
 create function stepwell.admit_keyed_steps(p_namespace text, p_batch integer) returns void
 language plpgsql as $$
@@ -317,6 +320,14 @@ begin
   insert into stepwell.ready_steps (dispatch_at, task_id, position, attempt, namespace)
   select a.dispatch_at, a.task_id, a.position, a.attempt, a.namespace from admitted a
   on conflict do nothing;
+  insert into stepwell.touched_keys (namespace, key)
+  select p_namespace, k.key
+    from unnest(v_keys) as k (key)
+   cross join lateral (select w.key_limit from stepwell.keyed_steps w
+                        where w.namespace = p_namespace and w.key = k.key and not w.admitted
+                        order by w.dispatch_at, w.task_id, w.position limit 1) f
+   where f.key_limit > (select count(*) from stepwell.keyed_steps a
+                         where a.namespace = p_namespace and a.key = k.key and a.admitted);
 end
 $$;
 

@@ -345,6 +345,32 @@ async fn what_a_person_ends_gives_up_its_place() -> Result<()> {
     db.finish().await
 }
 
+/// Somebody cancels a task, and has not committed when its step's turn comes: nobody waits, and when it is rolled back the
+/// step goes on.
+#[tokio::test]
+async fn a_step_that_another_transaction_held_is_not_forgotten() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let mut other = db.session().await?;
+    arrive_for(&mut session, &[]).await?;
+    session.run("update stepwell.workflows set concurrency_limit = 1").await?;
+    let request = r#"{"workflow": "test/keyed", "context": {"customer": {"id": "acme"}}}"#;
+    let tasks: Vec<Uuid> = session.submit(&[request; 2]).await?.iter().map(|task| task.task_id).collect();
+    session.initialize(10).await?;
+    let first = session.claim_one().await?;
+    let waiting = if first.task_id == tasks[0] { tasks[1] } else { tasks[0] };
+    other.run("begin").await?;
+    other.cancel(waiting).await?;
+    session.settle(complete(&first, "1")).await?;
+    session.dispatch(10).await?;
+    assert_eq!(session.claim(10).await?.len(), 0, "it is being cancelled");
+    other.run("rollback").await?;
+    session.dispatch(10).await?;
+    assert_eq!(session.claim_one().await?.task_id, waiting);
+    drop((session, other));
+    db.finish().await
+}
+
 #[tokio::test]
 async fn a_key_may_be_of_any_kind_and_a_task_without_it_has_no_limit() -> Result<()> {
     let db = TestDatabase::new().await?;

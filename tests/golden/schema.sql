@@ -208,7 +208,7 @@ task_status (task_id uuid, namespace text, name text, version text, state text, 
 
 -- functions
 admit_keyed_steps(p_namespace text, p_batch integer)
-  returns void, plpgsql volatile, body d16f631d
+  returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cecd1de8
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
@@ -268,7 +268,7 @@ dispatch_namespace(p_namespace text, p_most integer)
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c5190131
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
-  returns text[], plpgsql volatile, body b8b72b00
+  returns text[], plpgsql volatile, body aeb92c35
 fail_overdue_tasks(p_batch integer)
   returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])
