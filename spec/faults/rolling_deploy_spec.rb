@@ -23,8 +23,9 @@ RSpec.describe "two releases of a workflow with their workers at the same time",
     report.lasting_fault
     client = crew.muster(client: 1).first
     started = Specs::Patience.now
-    client.puts("feed #{first} #{count}")
-    expect(client.gets(60)).to eq("fed #{count} 0")
+    expect_given_back(client, old, fresh, first)
+    client.puts("feed #{first + 2} #{count - 2}")
+    expect(client.gets(60)).to eq("fed #{count - 2} 0")
     both = Specs::Patience.now - started
     expect(executed_by("a").uniq).to match_array((old + fresh).map(&:pid)) # the old ones did what they can
     expect(executed_by("c").uniq).to match_array(fresh.map(&:pid))
@@ -36,6 +37,15 @@ RSpec.describe "two releases of a workflow with their workers at the same time",
 
     expect_bounded_warnings(old, fresh, count / 2, both)
     conclude(again: 0)
+  end
+
+  # While the old ones are alone, the new step of a task can only come to one of them.
+  def expect_given_back(client, old, fresh, first)
+    fresh.each { |worker| worker.signal("STOP") }
+    client.puts("feed #{first} 2")
+    eventually { old.any? { |worker| worker.log.lines.grep(/no handler for the step/).any? } }
+    fresh.each { |worker| worker.signal("CONT") }
+    expect(client.gets(60)).to eq("fed 2 0")
   end
 
   # A step that an old worker gives back stays away from it for a second.
