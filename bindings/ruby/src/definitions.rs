@@ -23,6 +23,14 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     config.define_method("database_url", method!(|config: &NativeConfig| config.0.database.url.clone(), 0))?;
     native.define_singleton_method("environment", function!(config::current_environment, 0))?;
     native.define_singleton_method("mask_url", function!(|url: String| telemetry::mask_url(&url), 1))?;
+    native
+        .define_singleton_method("mask_text", function!(|text: String| telemetry::mask_text(&text).into_owned(), 1))?;
+    native
+        .define_singleton_method("mask_json", function!(|json: String| telemetry::mask_json(&json).into_owned(), 1))?;
+    native.define_singleton_method(
+        "mask_field",
+        function!(|key: String, value: String| telemetry::mask_field(&key, &value).into_owned(), 2),
+    )?;
     Ok(())
 }
 

@@ -1,5 +1,6 @@
 //! The crate's one error type. Each variant is one situation that a caller can tell from another; where PostgreSQL
-//! raised it, an SQLSTATE of the class `SW` decides which, never the text of a message.
+//! raised it, an SQLSTATE of the class `SW` decides which, never the text of a message. What PostgreSQL or the driver said
+//! can quote data or a URL, and is masked where it is shown.
 
 use std::fmt;
 use std::time::Duration;
@@ -7,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::embedded::EmbeddedError;
+use crate::telemetry::mask_text;
 
 /// A result with the crate's [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -98,7 +100,7 @@ pub enum Error {
         reason: String,
     },
     /// The database refuses, or cannot be reached.
-    #[error("database {url}: {source}")]
+    #[error("database {url}: {}", mask_text(&.source.to_string()))]
     Database {
         /// The URL without its credentials.
         url: String,
@@ -106,7 +108,7 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// The role lacks a privilege (SQLSTATE 42501).
-    #[error("database {url}: {message}; as the owner of the schema: select stepwell.grant_role('{role}', KIND), where KIND is client, operator, worker or orchestrator")]
+    #[error("database {url}: {}; as the owner of the schema: select stepwell.grant_role('{role}', KIND), where KIND is client, operator, worker or orchestrator", mask_text(.message))]
     MissingPrivilege {
         /// The URL without its credentials.
         url: String,
@@ -116,7 +118,7 @@ pub enum Error {
         message: String,
     },
     /// A statement that had been prepared was not there, or was there already (SQLSTATE 26000, 42P05).
-    #[error("database {url}: {message}; a pooler such as PgBouncer stands before the server: set database.direct_url to the server's own URL")]
+    #[error("database {url}: {}; a pooler such as PgBouncer stands before the server: set database.direct_url to the server's own URL", mask_text(.message))]
     Pooled {
         /// The URL without its credentials.
         url: String,
@@ -166,13 +168,13 @@ pub enum Error {
         version: i64,
     },
     /// A migration failed.
-    #[error("the migration failed: {source}")]
+    #[error("the migration failed: {}", mask_text(&.source.to_string()))]
     Migration {
         /// What the migrator said.
         source: sqlx::migrate::MigrateError,
     },
     /// pgmq could not be installed.
-    #[error("pgmq could not be installed: {source}")]
+    #[error("pgmq could not be installed: {}", mask_text(&.source.to_string()))]
     Pgmq {
         /// What its installer said.
         source: pgmq::PgmqError,
@@ -207,7 +209,7 @@ impl Error {
         match &self {
             Self::Database { source: sqlx::Error::Database(db), .. } if self.is_bad_data() => Self::validation(
                 what,
-                vec![Problem::new(field, format!("cannot be stored as jsonb: {}", db.message()))],
+                vec![Problem::new(field, format!("cannot be stored as jsonb: {}", mask_text(db.message())))],
             ),
             _ => self,
         }

@@ -10,6 +10,7 @@ use super::claims::interval;
 use super::tasks::as_json;
 use super::{OrFail, Store};
 use crate::error::Result;
+use crate::telemetry::mask_text;
 
 /// A message that nobody could use. Times are microseconds since 1970.
 #[derive(Debug, Clone, FromRow, Serialize)]
@@ -195,7 +196,10 @@ impl Store {
         .fetch_all(self)
         .await
         .or_fail(self)?;
-        letters.iter_mut().for_each(|letter| self.masked_url().clone_into(&mut letter.database));
+        for letter in &mut letters {
+            self.masked_url().clone_into(&mut letter.database);
+            letter.reason = mask_text(&letter.reason).into_owned(); // may quote the message
+        }
         Ok(letters)
     }
 

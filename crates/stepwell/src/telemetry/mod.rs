@@ -1,9 +1,9 @@
 //! Logging: one subscriber a process, to standard error, and the masking of credentials.
 
-mod mask;
+pub mod mask;
 mod stderr;
 
-pub use mask::mask_url;
+pub use mask::{is_sensitive, mask_field, mask_json, mask_text, mask_url, set_sensitive_keys};
 
 use std::io::IsTerminal;
 

@@ -1,4 +1,5 @@
-//! What became of an attempt, and how it is told to the orchestrator.
+//! What became of an attempt, and how it is told to the orchestrator. What is told of a failure stays in the database for
+//! people to read, so secrets are masked here, once for all languages; a result is the task's own data, and is not.
 
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::store::ClaimedStep;
+use crate::telemetry::{mask_json, mask_text};
 
 /// Longest message and backtrace line that is kept, in bytes.
 const LONGEST_TEXT: usize = 10_000;
@@ -223,26 +225,34 @@ fn kind(kind: FailureKind) -> &'static str {
 }
 
 fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> String {
+    let context = failure.and_then(|failure| masked(failure.context.as_deref()));
+    let metadata = failure.and_then(|failure| masked(failure.metadata.as_deref()));
     let message = Message {
         envelope,
         outcome,
         error: failure.map(|failure| ErrorObject {
             class: storable(&failure.class),
             ancestors: failure.ancestors.iter().take(ANCESTORS).map(|class| storable(class)).collect(),
-            code: failure.code.as_deref().map(storable),
-            message: storable(&failure.message),
-            backtrace: failure.backtrace.iter().take(BACKTRACE_LINES).map(|line| storable(line)).collect(),
-            context: raw(failure.context.as_deref()),
+            code: failure.code.as_deref().map(shown),
+            message: shown(&failure.message),
+            backtrace: failure.backtrace.iter().take(BACKTRACE_LINES).map(|line| shown(line)).collect(),
+            context: context.as_deref(),
         }),
         retry_after: failure.and_then(|failure| failure.retry_after.clone()).and_then(RetryAfter::storable),
-        metadata: failure.and_then(|failure| raw(failure.metadata.as_deref())),
+        metadata: metadata.as_deref(),
     };
     // Numbers, texts and raw JSON into memory: cannot fail.
     serde_json::to_string(&message).unwrap_or_default()
 }
 
-fn raw(json: Option<&str>) -> Option<&RawValue> {
-    serde_json::from_str(json?).ok()
+/// What the handler attached, without secrets.
+fn masked(json: Option<&str>) -> Option<Box<RawValue>> {
+    RawValue::from_string(mask_json(json?).into_owned()).ok()
+}
+
+/// A text for people, without secrets: masked before it is cut, because half of a secret is not known for one.
+fn shown(text: &str) -> String {
+    storable(&mask_text(text))
 }
 
 /// A text that jsonb takes: without NUL, of bounded length.
