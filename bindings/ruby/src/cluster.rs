@@ -27,7 +27,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
 /// Joins the cluster, which is started if it does not run; nil where there is none.
 fn join(ruby: &Ruby, config: &NativeConfig) -> Result<Option<NativeCluster>, Error> {
     entry(ruby, || {
-        let options = Options::from(&config.0.embedded);
+        let options = Options::from(&config.config.embedded);
         let cluster = block_on(ruby, async move {
             Ok(match Cluster::exists(&options).await? {
                 true => Some(Cluster::start(&options).await?),

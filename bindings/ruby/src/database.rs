@@ -23,7 +23,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
 
 fn connect(ruby: &Ruby, url: String, config: &NativeConfig) -> Result<NativeDatabase, Error> {
     entry(ruby, || {
-        let config = config.0.clone();
+        let config = config.config.clone();
         let databases = block_on(ruby, async move { Databases::connect(&url, &config).await })?;
         Ok(NativeDatabase(Guarded::new(databases)))
     })

@@ -1,15 +1,19 @@
 //! `Stepwell::Native::Workflow`: a checked definition. `Stepwell::Native::Config`: the settings.
 
 use magnus::{function, method, Error, Module, Object, RModule, Ruby};
-use stepwell::{config, telemetry, Config, Workflow};
+use stepwell::config::{self, Setting, Sources};
+use stepwell::{telemetry, Config, Workflow};
 
-use crate::errors::{entry, raise};
+use crate::errors::{entry, error, raise};
 
 #[magnus::wrap(class = "Stepwell::Native::Workflow", free_immediately, size)]
 pub(crate) struct NativeWorkflow(pub(crate) Workflow);
 
 #[magnus::wrap(class = "Stepwell::Native::Config", free_immediately, size)]
-pub(crate) struct NativeConfig(pub(crate) Config);
+pub(crate) struct NativeConfig {
+    pub(crate) config: Config,
+    settings: Vec<Setting>,
+}
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let workflow = native.define_class("Workflow", ruby.class_object())?;
@@ -18,9 +22,11 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     workflow.define_method("to_json", method!(to_json, 0))?;
     let config = native.define_class("Config", ruby.class_object())?;
     config.define_singleton_method("load", function!(load, 2))?;
-    config.define_method("concurrency", method!(|config: &NativeConfig| config.0.worker.concurrency, 0))?;
-    config.define_method("log_level", method!(|config: &NativeConfig| config.0.logging.level.clone(), 0))?;
-    config.define_method("database_url", method!(|config: &NativeConfig| config.0.database.url.clone(), 0))?;
+    config.define_method("concurrency", method!(|config: &NativeConfig| config.config.worker.concurrency, 0))?;
+    config.define_method("log_level", method!(|config: &NativeConfig| config.config.logging.level.clone(), 0))?;
+    config.define_method("database_url", method!(|config: &NativeConfig| config.config.database.url.clone(), 0))?;
+    config.define_method("settings", method!(settings, 0))?;
+    config.define_singleton_method("keys", function!(|| config::keys().map(str::to_owned).collect::<Vec<_>>(), 0))?;
     native.define_singleton_method("environment", function!(config::current_environment, 0))?;
     native.define_singleton_method("mask_url", function!(|url: String| telemetry::mask_url(&url), 1))?;
     native
@@ -50,8 +56,20 @@ fn to_json(workflow: &NativeWorkflow) -> String {
 
 fn load(ruby: &Ruby, environment: Option<String>, overrides: String) -> Result<NativeConfig, Error> {
     entry(ruby, || {
-        let config = Config::load_with(environment.as_deref(), &overrides).map_err(|error| raise(ruby, &error))?;
-        telemetry::init(&config.logging.level);
-        Ok(NativeConfig(config))
+        let sources = Sources {
+            environment: environment.as_deref(),
+            settings: &overrides,
+            program: "Stepwell.configure",
+            ..Sources::default()
+        };
+        let loaded = sources.load().map_err(|error| raise(ruby, &error))?;
+        telemetry::set_sensitive_keys(&loaded.config.masking.keys);
+        telemetry::init(&loaded.config.logging.level);
+        Ok(NativeConfig { config: loaded.config, settings: loaded.settings })
     })
+}
+
+/// What is in force as JSON text, masked: key, value and where that came from.
+fn settings(ruby: &Ruby, config: &NativeConfig) -> Result<String, Error> {
+    entry(ruby, || serde_json::to_string(&config.settings).map_err(|failure| error(ruby, "Error", failure.to_string())))
 }

@@ -26,7 +26,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
 
 fn embedded(ruby: &Ruby, config: &NativeConfig) -> Result<NativeOrchestrator, Error> {
     entry(ruby, || {
-        let config = config.0.clone();
+        let config = config.config.clone();
         let orchestrator = block_on(ruby, async move { Orchestrator::embedded(&config).await })?;
         Ok(NativeOrchestrator(Guarded::new(Arc::new(orchestrator))))
     })

@@ -87,6 +87,9 @@ pub(crate) enum Command {
     Check,
     /// Look whether database and server are fit, and say what to do; exit 1 when they are not
     Doctor,
+    /// The settings: see docs/configuration.md
+    #[command(subcommand)]
+    Config(Config),
     /// Print completions for a shell
     #[command(
         after_help = "For example: stepwell completions bash > ~/.local/share/bash-completion/completions/stepwell"
@@ -102,6 +105,12 @@ pub(crate) struct Migrate {
     /// Only show which migrations the database has and which it lacks
     #[arg(long, visible_alias = "status")]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show every value in force and where it came from, without secrets; exit 2 when something is wrong
+    Show,
 }
 
 #[derive(Debug, Subcommand)]

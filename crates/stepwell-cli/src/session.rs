@@ -1,7 +1,6 @@
 //! One run of the program: its options, its settings, its link to the database.
 
-use std::path::Path;
-
+use stepwell::config::{Loaded, Sources};
 use stepwell::embedded::{Cluster, Options};
 use stepwell::{telemetry, Client, Config, Database, Databases, Error};
 use tokio_util::sync::CancellationToken;
@@ -31,17 +30,27 @@ pub(crate) struct Link {
 }
 
 impl Session {
-    /// The settings: defaults, file, environment, options.
+    /// The settings: defaults, files, environment, options.
     pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Ok(self.settings()?.config)
+    }
+
+    /// The same, with where each came from.
+    pub(crate) fn settings(&self) -> Result<Loaded, Failure> {
         let own = match &self.globals.database_url {
             Some(url) => serde_json::json!({ "database": { "url": url } }).to_string(),
             None => "{}".to_owned(),
         };
-        let file = self.globals.config.as_deref().unwrap_or(Path::new("config/stepwell.yml"));
-        if self.globals.config.is_some() && !file.is_file() {
-            return Err(Failure::Usage(format!("--config: there is no file {}", file.display())));
+        let mut sources = Sources { settings: &own, program: "--database-url", ..Sources::default() };
+        if let Some(file) = &self.globals.config {
+            if !file.is_file() {
+                return Err(Failure::Usage(format!("--config: there is no file {}", file.display())));
+            }
+            sources.file = file;
         }
-        Ok(Config::load_from(None, file, &own)?)
+        let loaded = sources.load()?;
+        telemetry::set_sensitive_keys(&loaded.config.masking.keys);
+        Ok(loaded)
     }
 
     /// Does something over a link to a migrated database. A signal ends it.

@@ -2,6 +2,7 @@
 
 mod check;
 mod completions;
+mod config;
 mod dead_letters;
 mod doctor;
 mod migrate;
@@ -10,7 +11,7 @@ mod queues;
 mod serve;
 mod task;
 
-use crate::arguments::Command;
+use crate::arguments::{Command, Config};
 use crate::failure::Failure;
 use crate::session::Session;
 use crate::Host;
@@ -29,6 +30,7 @@ pub(crate) async fn run(session: &Session, command: Command) -> Result<u8, Failu
         Command::DeadLetters(command) => dead_letters::run(session, command).await,
         Command::Check => check::run(session).await,
         Command::Doctor => doctor::run(session).await,
+        Command::Config(Config::Show) => config::show(session),
         Command::Completions { shell } => completions::print(shell),
     }
 }

@@ -6,8 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer};
 use sqlx::postgres::PgConnectOptions;
 
-use crate::error::{Error, Result};
-use crate::telemetry::mask_url;
+use super::origin::{Effective, Problems};
+use crate::error::Result;
 use crate::workflow::check_name;
 
 /// Where one namespace lives.
@@ -27,32 +27,31 @@ pub(super) fn deserialize<'de, D: Deserializer<'de>>(
     Ok(Option::deserialize(deserializer)?.unwrap_or_default())
 }
 
-pub(super) fn check(namespaces: &BTreeMap<String, Namespace>) -> Result<()> {
-    let wrong = |message: String| Error::Configuration { message };
+pub(super) fn check(namespaces: &BTreeMap<String, Namespace>, effective: &Effective) -> Result<()> {
+    let mut problems = Problems::default();
     let mut direct: BTreeMap<&str, (&str, &str)> = BTreeMap::new();
     for (name, namespace) in namespaces {
-        let mut problems = Vec::new();
-        check_name(&format!("namespaces.{name}"), name, 40, &mut problems);
-        if let Some(problem) = problems.first() {
-            return Err(wrong(problem.to_string()));
-        }
+        let mut misnamed = Vec::new();
+        check_name("its name", name, 40, &mut misnamed);
+        misnamed.iter().for_each(|problem| problems.of(effective, &format!("namespaces.{name}"), &problem.to_string()));
         let urls = [("database_url", Some(&namespace.database_url)), ("direct_url", namespace.direct_url.as_ref())];
         for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
-            check_url(url).map_err(|why| {
-                let url = mask_url(url);
-                wrong(format!("namespaces.{name}.{key}: {url} is no URL such as postgres://user@host/database{why}"))
-            })?;
+            if let Err(why) = check_url(url) {
+                let what = format!("is no URL such as postgres://user@host/database{why}");
+                problems.of(effective, &format!("namespaces.{name}.{key}"), &what);
+            }
         }
         if let Some(url) = &namespace.direct_url {
             let (other, known) = *direct.entry(&namespace.database_url).or_insert((name, url));
             if known != url {
-                return Err(wrong(format!(
+                let what = format!(
                     "namespaces.{other} and namespaces.{name} name the same database_url and different direct_urls"
-                )));
+                );
+                problems.of(effective, &format!("namespaces.{name}.direct_url"), &what);
             }
         }
     }
-    Ok(())
+    problems.result()
 }
 
 /// Nothing, or what is wrong.

@@ -1,0 +1,198 @@
+//! Each layer, and each way to be wrong.
+
+use std::path::Path;
+use std::time::Duration;
+
+use super::*;
+
+/// With this as the application's file.
+fn load_with(yaml: &str) -> Result<Config> {
+    let file = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
+    std::fs::write(file.path(), yaml).unwrap();
+    Config::load_from(Some("test"), file.path(), "{}")
+}
+
+/// With this as the program's own settings.
+fn load_own(settings: &str) -> Result<Loaded> {
+    Sources { environment: Some("test"), file: Path::new("none.yml"), settings, program: "Stepwell.configure" }.load()
+}
+
+fn refused(settings: &str) -> String {
+    load_own(settings).map(|loaded| loaded.config).unwrap_err().to_string()
+}
+
+#[test]
+fn environments_set_their_polling_interval() {
+    let polling = |environment| Config::load(Some(environment)).unwrap().orchestrator.polling_interval;
+    assert_eq!(polling("test"), Duration::from_millis(100));
+    assert_eq!(polling("development"), Duration::from_millis(500));
+    assert_eq!(polling("production"), Duration::from_millis(200));
+}
+
+#[test]
+fn the_application_file_overrides_and_the_rest_keeps_its_default() {
+    let config = load_with("worker: {lease: 90s}").unwrap();
+    assert_eq!(config.worker.lease, Duration::from_secs(90));
+    assert_eq!(config.worker.report_batch, Config::load(Some("test")).unwrap().worker.report_batch);
+}
+
+#[test]
+fn a_copy_of_the_defaults_does_not_hide_the_environment() {
+    assert_eq!(load_with(known::DEFAULTS).unwrap().orchestrator.polling_interval, Duration::from_millis(100));
+}
+
+#[test]
+fn namespaces_name_their_databases() {
+    assert!(load_with("worker: {lease: 90s}").unwrap().namespaces.is_empty());
+    assert!(load_with("namespaces:").unwrap().namespaces.is_empty());
+    let own = r#"{"namespaces": {"shop": {"database_url": "postgres://there/s"}}}"#;
+    let file = tempfile::NamedTempFile::with_suffix(".yml").unwrap();
+    std::fs::write(file.path(), "namespaces: {billing: {database_url: 'postgres://there/b'}}").unwrap();
+    let config = Config::load_from(Some("test"), file.path(), own).unwrap();
+    let urls: Vec<_> = config.namespaces.values().map(|namespace| namespace.database_url.as_str()).collect();
+    assert_eq!(urls, ["postgres://there/b", "postgres://there/s"]);
+}
+
+#[test]
+fn wrong_settings_are_named() {
+    for (yaml, expected) in [
+        ("worker: {lease: 60}", "needs a unit"),
+        ("worker: {leese: 60s}", "leese"),
+        ("worker: {concurrency: many}", "concurrency"),
+        ("worker: {concurrency: 0}", "worker.concurrency = 0"),
+        ("database: {direct_url: 'postgres://here/shop'}", "database.url is not"),
+        ("database: {prepared_statements: maybe}", "prepared_statements"),
+        ("namespaces: {billing: {}}", "database_url"),
+        ("namespaces: {billing: {database_url: 'postgres://here/b', pool: 3}}", "pool"),
+        ("namespaces: {bill-ing: {database_url: 'postgres://here/b'}}", "bill-ing"),
+        ("namespaces: {billing: {database_url: 'mysql://app:pw@here/b'}}", "= mysql://app:***@here/b: is no URL"),
+        ("namespaces: {billing: {database_url: 'postgres://app:pw@here:port/b'}}", "app:***@here:port/b: is no URL"),
+        ("namespaces: {a: {database_url: 'postgres://b/b', direct_url: 'b'}}", "namespaces.a.direct_url"),
+        (
+            "namespaces: {a: {database_url: 'postgres://p/b', direct_url: 'postgres://x/b'}, \
+              b: {database_url: 'postgres://p/b', direct_url: 'postgres://y/b'}}",
+            "namespaces.a and namespaces.b",
+        ),
+    ] {
+        let error = load_with(yaml).unwrap_err().to_string();
+        assert!(error.contains(expected), "{yaml}: {error}");
+    }
+    assert!(Config::load(Some("staging")).unwrap_err().to_string().contains("staging"));
+}
+
+#[test]
+fn errors_name_place_key_value_and_what_is_allowed() {
+    for (settings, expected) in [
+        (
+            r#"{"worker": {"leese": "60s"}}"#,
+            "Stepwell.configure: unknown key worker.leese = 60s; did you mean worker.lease? (allowed in worker are \
+             concurrency, lease, polling_interval,",
+        ),
+        (r#"{"wroker": {"lease": "60s"}}"#, "did you mean worker.lease? (the sections are database, namespaces,"),
+        (r#"{"lease": "60s"}"#, "unknown key lease = 60s; did you mean worker.lease?"),
+        (r#"{"worker": 5}"#, "worker = 5: is a section, not a value (allowed in worker are concurrency,"),
+        (
+            r#"{"worker": {"concurrency": "many"}}"#,
+            "Stepwell.configure: worker.concurrency = many: must be a whole number",
+        ),
+        (r#"{"worker": {"concurrency": -1}}"#, "worker.concurrency = -1: must be a whole number, and not negative"),
+        (r#"{"worker": {"lease": {"a": 1}}}"#, "worker.lease = {\"a\":1}: "),
+        (r#"{"orchestrator": {"polling_interval": 0}}"#, "orchestrator.polling_interval = 0s: must be at least 1ms"),
+        (r#"{"retention": {"cycle": "99ms"}}"#, "retention.cycle = 99ms: must be at least 100ms and at most 365days"),
+        (r#"{"worker": {"lease": 1, "prefetch": 1}}"#, "worker.prefetch = 1s: must be less than worker.lease"),
+        (r#"{"worker": {"lease": 1}, "orchestrator": {"cycle": 2}}"#, "orchestrator.cycle = 2s: must be at most"),
+        (r#"{"database": {"call_timeout": -1}}"#, "database.call_timeout = -1s: "),
+        (r#"{"database": {"prepared_statements": "postgres://a:b@c"}}"#, "= postgres://a:***@c: must be a boolean"),
+        (
+            r#"{"worker": {"lease": "1h", "claim_batch": 0, "report_batch": 20000}}"#,
+            "claim_batch = 0: must be from 1 to",
+        ),
+        (r#"{"worker": {"claim_batch": 0, "report_batch": 20000}}"#, "worker.report_batch = 20000: must be from 1 to"),
+        (r#"{"namespaces": {"a": {"database_url": "postgres://c/d", "pool": 3}}}"#, "namespaces.a.pool"),
+    ] {
+        let error = refused(settings);
+        assert!(error.contains(expected), "{settings}: {error}");
+    }
+}
+
+#[test]
+fn numbers_of_a_program_are_seconds() {
+    let worker =
+        load_own(r#"{"worker": {"lease": 90, "prefetch": 0.0005, "timeout_grace": 1.5}}"#).unwrap().config.worker;
+    let expected = (Duration::from_secs(90), Duration::from_micros(500), Duration::from_millis(1500));
+    assert_eq!((worker.lease, worker.prefetch, worker.timeout_grace), expected);
+}
+
+#[test]
+fn files_of_the_environment_stand_beside_the_application_file() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("stepwell.yml");
+    std::fs::create_dir(folder.path().join("environments")).unwrap();
+    std::fs::write(&file, "worker: {lease: 90s, concurrency: 3}").unwrap();
+    std::fs::write(folder.path().join("environments/test.yml"), "worker: {lease: 2m}\nretention:\n").unwrap();
+    std::fs::write(folder.path().join("environments/production.yml"), "worker: {leese: 2m}").unwrap();
+    let sources = |environment| Sources { environment: Some(environment), file: &file, ..Sources::default() };
+
+    let Loaded { config, settings, .. } = sources("test").load().unwrap();
+    assert_eq!((config.worker.lease, config.worker.concurrency), (Duration::from_secs(120), 3));
+    let from = |key: &str| settings.iter().find(|setting| setting.key == key).unwrap().origin.to_string();
+    assert!(from("worker.lease").ends_with("environments/test.yml"));
+    assert!(from("worker.concurrency").ends_with("stepwell.yml"));
+    assert_eq!(from("orchestrator.polling_interval"), "default for test");
+    assert_eq!(from("worker.claim_batch"), "default");
+
+    let error = sources("production").load().map(|loaded| loaded.config).unwrap_err().to_string();
+    assert!(error.contains("environments/production.yml: unknown key worker.leese = 2m; did you mean"), "{error}");
+}
+
+#[test]
+fn values_in_force_are_shown_in_order_and_masked() {
+    let own = r#"{"database": {"url": "postgres://a:b@c/d"}, "namespaces": {"auth": {"database_url": "postgres://e:f@g/h"}}}"#;
+    let settings = load_own(own).unwrap().settings;
+    let shown = |key: &str| settings.iter().find(|setting| setting.key == key).unwrap().to_string();
+    assert_eq!(shown("database.url"), "postgres://a:***@c/d");
+    assert_eq!(shown("namespaces.auth.database_url"), "postgres://e:***@g/h");
+    assert_eq!(shown("database.direct_url"), "");
+    assert!(shown("masking.keys").starts_with(r#"["password","secret","#));
+    let json = serde_json::to_string(&settings[0]).unwrap();
+    let expected =
+        r#"{"key":"database.url","value":"postgres://a:***@c/d","origin":"program","from":"Stepwell.configure"}"#;
+    assert_eq!(json, expected);
+    assert!(settings
+        .iter()
+        .map(|setting| setting.key.as_str())
+        .filter(|key| !key.starts_with("namespaces."))
+        .eq(keys().filter(|key| *key != "namespaces")));
+}
+
+#[test]
+fn every_key_stands_in_the_file_and_every_key_of_the_file_is_one() {
+    let defaults: serde_yaml_ng::Mapping = serde_yaml_ng::from_str(known::DEFAULTS).unwrap();
+    serde_yaml_ng::from_str::<Config>(known::DEFAULTS).unwrap(); // which knows all its keys
+    let expected = |yaml: serde_yaml_ng::Mapping| -> Vec<String> {
+        let error = serde_yaml_ng::from_value::<Config>(yaml.into()).unwrap_err().to_string();
+        let (_, names) = error.split_once("expected ").unwrap();
+        let mut names: Vec<_> = names.split('`').skip(1).step_by(2).map(str::to_owned).collect();
+        names.sort();
+        names
+    };
+    let names = |mapping: &serde_yaml_ng::Mapping| -> Vec<String> {
+        let mut names: Vec<_> = mapping.keys().map(|key| key.as_str().unwrap().to_owned()).collect();
+        names.sort();
+        names
+    };
+    let with_stranger = |mapping: &serde_yaml_ng::Mapping| {
+        let mut mapping = mapping.clone();
+        mapping.insert("stranger".into(), 1.into());
+        mapping
+    };
+    assert_eq!(names(&defaults), expected(with_stranger(&defaults)));
+    for (section, keys) in &defaults {
+        let keys = keys.as_mapping().unwrap();
+        if keys.len() > 1 {
+            let mut all = defaults.clone();
+            all.insert(section.clone(), with_stranger(keys).into());
+            assert_eq!(names(keys), expected(all), "{section:?}");
+        }
+    }
+}
