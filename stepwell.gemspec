@@ -19,10 +19,11 @@ Gem::Specification.new do |spec|
     "rubygems_mfa_required" => "true"
   }
 
-  # The extension is built where the gem is installed, so the gem carries the whole Rust workspace.
+  # The extension is built where the gem is installed, so the gem carries the whole Rust workspace, of which cargo asks
+  # for each member.
   spec.files = Dir.chdir(__dir__) do
     Dir["Cargo.{toml,lock}", "{README,CHANGELOG,ARCHITECTURE}.md", "LICENSE", ".yardopts",
-        "{bindings,config,crates,migrations,ruby}/**/*"]
+        "{bindings,config,crates,migrations,ruby,benchmarks/rust}/**/*"]
       .select { |path| File.file?(path) }
       .grep_v(%r{\.(so|bundle|o)\z|(\A|/)(target|Makefile|mkmf\.log)(/|\z)})
   end

@@ -1,0 +1,7 @@
+# frozen_string_literal: true
+
+module Bench
+  module Peers
+    NODE = %w[node].freeze
+  end
+end

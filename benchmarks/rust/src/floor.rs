@@ -1,0 +1,232 @@
+//! What this PostgreSQL can do: the five functions, called one after the other over one connection, on as many connections
+//! as asked for, with batches of one size, the same rows and JSON as the product writes, as durable. Nothing wakes,
+//! nothing is kept in memory; it is the limit that everything around the functions is compared with.
+
+use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{ensure, Result};
+use clap::Args;
+use serde_json::{json, Value};
+use sqlx::postgres::types::PgInterval;
+use sqlx::{Connection, PgConnection, Row};
+use stepwell::{Client, Config, Database, Workflow};
+use uuid::Uuid;
+
+use crate::workflows::{Kind, NAMESPACE};
+
+#[derive(Debug, Args)]
+pub(crate) struct Options {
+    /// The database, migrated.
+    #[arg(long)]
+    url: String,
+    #[arg(long, value_enum)]
+    kind: Kind,
+    #[arg(long)]
+    tasks: usize,
+    /// Most requests, steps or results in one call.
+    #[arg(long)]
+    batch: usize,
+    /// How many connections do all of it at the same time.
+    #[arg(long)]
+    connections: usize,
+}
+
+/// What is left to do.
+#[derive(Debug)]
+struct Left {
+    to_submit: AtomicUsize,
+    to_initialize: AtomicUsize,
+    to_finish: AtomicUsize,
+}
+
+/// How often a function was called with something to do, and how long that took.
+#[derive(Debug, Default, Clone, Copy)]
+struct Calls {
+    count: u32,
+    time: Duration,
+}
+
+const HOPS: [&str; 5] = ["submit", "initialize", "claim", "report", "apply"];
+
+pub(crate) async fn run(options: Options) -> Result<()> {
+    let workflow = options.kind.workflow()?;
+    let database = Database::connect(&options.url, &Config::load(Some("production"))?).await?;
+    Client::new(database.clone()).register(std::slice::from_ref(&workflow)).await?;
+    database.close().await;
+    drive(&options, &workflow, (options.batch * options.connections * 2).min(options.tasks)).await?;
+    crate::ready().await?;
+    let started = Instant::now();
+    let calls = drive(&options, &workflow, options.tasks).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let each: serde_json::Map<String, Value> = HOPS
+        .iter()
+        .zip(calls)
+        .map(|(hop, calls)| {
+            let mean = calls.time.as_secs_f64() * 1e3 / f64::from(calls.count.max(1));
+            ((*hop).to_owned(), json!({ "calls": calls.count, "mean_ms": mean }))
+        })
+        .collect();
+    crate::done(&json!({ "seconds": seconds, "steps": options.tasks * options.kind.steps(), "hops": each })).await
+}
+
+async fn drive(options: &Options, workflow: &Workflow, tasks: usize) -> Result<[Calls; 5]> {
+    let left = Arc::new(Left { to_submit: tasks.into(), to_initialize: tasks.into(), to_finish: tasks.into() });
+    let mut drivers = tokio::task::JoinSet::new();
+    for number in 0..options.connections {
+        let mut driver = Driver::connect(options, workflow, number, left.clone()).await?;
+        drivers.spawn(async move {
+            driver.run().await?;
+            Ok::<_, anyhow::Error>(driver.calls)
+        });
+    }
+    let mut total = [Calls::default(); 5];
+    while let Some(calls) = drivers.join_next().await {
+        for (total, calls) in total.iter_mut().zip(calls??) {
+            total.count += calls.count;
+            total.time += calls.time;
+        }
+    }
+    Ok(total)
+}
+
+struct Driver {
+    connection: PgConnection,
+    left: Arc<Left>,
+    batch: usize,
+    worker_id: String,
+    workflow: String,
+    version: String,
+    digest: String,
+    calls: [Calls; 5],
+}
+
+impl Driver {
+    async fn connect(options: &Options, workflow: &Workflow, number: usize, left: Arc<Left>) -> Result<Self> {
+        Ok(Self {
+            connection: PgConnection::connect(&options.url).await?,
+            left,
+            batch: options.batch,
+            worker_id: format!("floor:{}:{number:06x}", std::process::id()),
+            workflow: workflow.full_name(),
+            version: workflow.version.clone(),
+            digest: workflow.digest.clone(),
+            calls: Default::default(),
+        })
+    }
+
+    async fn run(&mut self) -> Result<()> {
+        while self.submit().await? {}
+        while self.left.to_finish.load(SeqCst) > 0 {
+            let started = self.initialize().await?;
+            let results = self.claim().await?;
+            let claimed = !results.is_empty();
+            if claimed {
+                self.report(&results).await?;
+            }
+            if !self.apply().await? && !claimed && !started {
+                tokio::time::sleep(Duration::from_micros(200)).await; // the other connections have what is left
+            }
+        }
+        Ok(())
+    }
+
+    async fn submit(&mut self) -> Result<bool> {
+        let Some(count) = take(&self.left.to_submit, self.batch) else { return Ok(false) };
+        let requests: Vec<String> = (0..count)
+            .map(|_| {
+                let id = Uuid::now_v7();
+                json!({ "task_id": id, "workflow": self.workflow, "version": self.version, "validated": self.digest,
+                        "context": {} })
+                .to_string()
+            })
+            .collect();
+        let call =
+            sqlx::query("select task_id, created from stepwell.submit_tasks($1::text[]::jsonb[]) order by request");
+        let started = Instant::now();
+        let rows = call.bind(&requests).fetch_all(&mut self.connection).await?;
+        self.count(0, started);
+        ensure!(rows.len() == count, "{} of {count} tasks were submitted", rows.len());
+        Ok(true)
+    }
+
+    async fn initialize(&mut self) -> Result<bool> {
+        if self.left.to_initialize.load(SeqCst) == 0 {
+            return Ok(false);
+        }
+        let started = Instant::now();
+        let row = sqlx::query("select * from stepwell.initialize_tasks($1)")
+            .bind(i32::try_from(self.batch)?)
+            .fetch_one(&mut self.connection)
+            .await?;
+        let popped = usize::try_from(row.get::<i32, _>("popped"))?;
+        if popped > 0 {
+            self.count(1, started);
+            self.left.to_initialize.fetch_sub(popped, SeqCst);
+        }
+        Ok(popped > 0)
+    }
+
+    /// Claims, and has the results at once.
+    async fn claim(&mut self) -> Result<Vec<String>> {
+        let lease = PgInterval { months: 0, days: 0, microseconds: 60_000_000 };
+        let started = Instant::now();
+        let rows = sqlx::query("select * from stepwell.claim_steps($1, $2, $3, $4)")
+            .bind(NAMESPACE)
+            .bind(i32::try_from(self.batch)?)
+            .bind(&self.worker_id)
+            .bind(lease)
+            .fetch_all(&mut self.connection)
+            .await?;
+        if !rows.is_empty() {
+            self.count(2, started);
+        }
+        let worker_id = &self.worker_id;
+        let result = |row: sqlx::postgres::PgRow| {
+            json!({ "claim": row.get::<i64, _>("claim_id"), "task_id": row.get::<Uuid, _>("task_id"),
+                    "step": row.get::<i16, _>("step"), "attempt": row.get::<i16, _>("attempt"), "worker": worker_id,
+                    "duration_us": 1, "outcome": "complete", "result": 1 })
+            .to_string()
+        };
+        Ok(rows.into_iter().map(result).collect())
+    }
+
+    async fn report(&mut self, results: &[String]) -> Result<()> {
+        let started = Instant::now();
+        let refused: Vec<i32> = sqlx::query_scalar("select stepwell.report_results($1, $2::text[]::jsonb[])")
+            .bind(&self.worker_id)
+            .bind(results)
+            .fetch_one(&mut self.connection)
+            .await?;
+        self.count(3, started);
+        ensure!(refused.is_empty(), "{} results were refused", refused.len());
+        Ok(())
+    }
+
+    async fn apply(&mut self) -> Result<bool> {
+        let started = Instant::now();
+        let row = sqlx::query("select * from stepwell.apply_results($1)")
+            .bind(i32::try_from(self.batch)?)
+            .fetch_one(&mut self.connection)
+            .await?;
+        let popped: i32 = row.get("popped");
+        if popped > 0 {
+            self.count(4, started);
+            self.left.to_finish.fetch_sub(row.get::<Vec<Uuid>, _>("finished").len(), SeqCst);
+        }
+        Ok(popped > 0)
+    }
+
+    fn count(&mut self, hop: usize, started: Instant) {
+        self.calls[hop].count += 1;
+        self.calls[hop].time += started.elapsed();
+    }
+}
+
+/// Takes up to `batch` from what is left.
+fn take(left: &AtomicUsize, batch: usize) -> Option<usize> {
+    let before =
+        left.fetch_update(SeqCst, SeqCst, |left| left.checked_sub(left.min(batch)).filter(|_| left > 0)).ok()?;
+    Some(before.min(batch))
+}
