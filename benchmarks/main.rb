@@ -6,18 +6,19 @@ require "English"
 require "optparse"
 require "tempfile"
 
-%w[statistics cluster contestant stepwell measurement context result targets report plot].each do |name|
+%w[statistics cluster contestant stepwell measurement context result targets peer report plot].each do |name|
   require_relative "support/#{name}"
 end
 %w[peers floor throughput latency].each { |name| require_relative name }
 
 module Bench
-  ALL = { "floor" => Floor, "throughput" => Throughput, "latency" => Latency }.freeze
+  ALL = { "floor" => Floor, "throughput" => Throughput, "latency" => Latency, "peers" => Peers }.freeze
 
   # One run, from the command line to the report.
   class Run
     def initialize(arguments)
       @options = { quick: false, peers: false }
+      @command = ["bin/bench", *arguments].join(" ")
       parser.parse!(arguments, into: @options)
       @names = arguments.empty? ? ALL.keys - [*("peers" unless @options[:peers])] : arguments
       unknown = @names - ALL.keys
@@ -28,7 +29,7 @@ module Bench
       Cluster.open do |cluster|
         Tempfile.create("stepwell-bench-log") do |log|
           context = Context.new(cluster, log.path, @options)
-          circumstances = Report.circumstances(cluster)
+          circumstances = Report.circumstances(cluster).merge(command: @command)
           results = @names.filter_map { |name| show(name, context) }
           judged = Targets.judge(results)
           puts "", @options[:quick] ? "No verdict: with --quick nothing is measured." : Report.targets(judged)

@@ -23,10 +23,12 @@ module Bench
     #   per_step: counts of each of all steps; calls: of each function
     def run
       @cluster.query("select pg_stat_statements_reset(); checkpoint;")
-      before = counts
+      before = ours? && counts
       contestants = yield
       measured = with_costs(contestants)
       contestants.each(&:stop)
+      return measured unless before
+
       used = counts.to_h { |name, count| [name, count - before.fetch(name)] }
       steps = used.delete("steps")
       measured.merge("all_steps" => steps, "per_step" => per_step(used, steps), "calls" => calls)
@@ -35,6 +37,11 @@ module Bench
     end
 
     private
+
+    # @return [Boolean] whether it is a database of Stepwell's
+    def ours?
+      @cluster.query("select to_regclass('stepwell.steps') is not null", database: @database) == "t"
+    end
 
     def with_costs(contestants)
       contestants.reverse_each { |contestant| contestant.ready unless contestant.role == :orchestrator }

@@ -39,7 +39,7 @@ module Bench
     def circumstances(cluster)
       { machine: { cores: Etc.nprocessors, cpu: cpu_model, memory_mb: memory, kernel: Etc.uname.fetch(:release),
                    load: File.read("/proc/loadavg").split.first(3).join(" ") },
-        commit: commit, command: [$PROGRAM_NAME, *ARGV].join(" "), versions: versions, settings: cluster.settings,
+        commit: commit, versions: versions, settings: cluster.settings,
         variables: ENV.select { |name, _| name.start_with?("STEPWELL__") }, at: Time.now.utc.strftime("%FT%TZ") }
     end
 
@@ -49,7 +49,8 @@ module Bench
     end
 
     def versions
-      { ruby: RUBY_DESCRIPTION, rust: said("rustc", "--version"), node: said(*Peers::NODE, "--version") }
+      { ruby: RUBY_DESCRIPTION, rust: said("rustc", "--version"), node: said(*Peer::NODE, "--version"),
+        psql: said("psql", "--version") }
     end
 
     def cell(value)
