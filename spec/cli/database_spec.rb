@@ -160,7 +160,7 @@ RSpec.describe "stepwell and its database" do
       psql("delete from stepwell.claims; delete from stepwell.dead_letters; delete from pgmq.q_task_requests")
 
       expect(found).to include(
-        "orchestrator" => include("verdict" => "warn", "found" => /1 requests wait, the oldest for 60 s/),
+        "orchestrator" => include("verdict" => "warn", "found" => /1 requests wait, the oldest for 6\d s/),
         "leases" => include("verdict" => "warn", "found" => /1 claims/),
         "dead letters" => include("verdict" => "warn", "found" => /1 messages/)
       )
