@@ -67,14 +67,14 @@ impl Checks<'_> {
         ] {
             let Some(value) = value else { continue };
             if value < least || value > most {
-                let (least, most) = (humantime::format_duration(least), humantime::format_duration(most));
+                let (least, most) = (written(least), written(most));
                 self.wrong(key, &format!("must be at least {least} and at most {most}"));
             }
         }
         if !(ms(300)..=DAY).contains(&worker.lease) {
             self.wrong(
                 "worker.lease",
-                "must be at least 300ms, because three heartbeats must fit into it, and at most 1day",
+                "must be at least 300ms, because three heartbeats must fit into it, and at most 1d",
             );
         }
     }
@@ -98,5 +98,13 @@ impl Checks<'_> {
 
     fn wrong(&mut self, key: &str, what: &str) {
         self.problems.of(self.effective, key, what);
+    }
+}
+
+/// A duration as one would write it: humantime makes months of days.
+fn written(duration: Duration) -> String {
+    match duration.as_secs() / DAY.as_secs() {
+        0 => humantime::format_duration(duration).to_string(),
+        days => format!("{days}d"),
     }
 }

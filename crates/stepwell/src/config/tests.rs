@@ -98,7 +98,7 @@ fn errors_name_place_key_value_and_what_is_allowed() {
         (r#"{"worker": {"concurrency": -1}}"#, "worker.concurrency = -1: must be a whole number, and not negative"),
         (r#"{"worker": {"lease": {"a": 1}}}"#, "worker.lease = {\"a\":1}: "),
         (r#"{"orchestrator": {"polling_interval": 0}}"#, "orchestrator.polling_interval = 0s: must be at least 1ms"),
-        (r#"{"retention": {"cycle": "99ms"}}"#, "retention.cycle = 99ms: must be at least 100ms and at most 365days"),
+        (r#"{"retention": {"cycle": "99ms"}}"#, "retention.cycle = 99ms: must be at least 100ms and at most 365d"),
         (r#"{"worker": {"lease": 1, "prefetch": 1}}"#, "worker.prefetch = 1s: must be less than worker.lease"),
         (r#"{"worker": {"lease": 1}, "orchestrator": {"cycle": 2}}"#, "orchestrator.cycle = 2s: must be at most"),
         (r#"{"database": {"call_timeout": -1}}"#, "database.call_timeout = -1s: "),
