@@ -92,8 +92,23 @@ fn separator(text: &str, key: &Range<usize>) -> Option<(Separator, usize)> {
     } else {
         return None;
     };
-    let value = rest.trim_start_matches([' ', '\t']);
-    (!value.is_empty() && !value.starts_with(['\r', '\n'])).then_some((separator, text.len() - value.len()))
+    let value = after_white(rest);
+    let white = &rest[..rest.len() - value.len()];
+    // On the next line only what is written as a value is one.
+    let here = !white.contains(['\r', '\n', '\\']) || value.starts_with(['"', '\'', '\\', '[', '{']);
+    (!value.is_empty() && here).then_some((separator, text.len() - value.len()))
+}
+
+/// Without the white space in front, also where it is escaped, as in JSON inside JSON.
+fn after_white(text: &str) -> &str {
+    let mut text = text.trim_start();
+    while let Some(rest) = text.trim_start_matches('\\').strip_prefix(['n', 'r', 't']) {
+        if !text.starts_with('\\') {
+            break;
+        }
+        text = rest.trim_start();
+    }
+    text
 }
 
 /// Whether this name and its value can have nothing but white space between them.

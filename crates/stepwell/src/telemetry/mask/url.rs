@@ -13,8 +13,8 @@ pub(super) struct Urls {
     done: usize,
     /// The next white space after a place.
     white: Option<(usize, usize)>,
-    /// The next closing quote of a kind after a place.
-    closers: Vec<(u8, usize, usize)>,
+    /// The next closing quote of a kind, behind so many backslashes, after a place.
+    closers: Vec<((u8, usize), usize, usize)>,
     /// The last `@` before a place.
     last_at: Option<(usize, Option<usize>)>,
 }
@@ -24,8 +24,7 @@ impl Urls {
     pub(super) fn at(&mut self, text: &str, colon: usize, spans: &mut Vec<Range<usize>>) {
         let scheme = scheme(text, colon);
         let start = colon + "://".len();
-        let opener = text[..colon - scheme.len()].bytes().next_back();
-        let end = self.end(text, start, opener);
+        let end = self.end(text, start, colon - scheme.len());
         self.mask(text, scheme, start, end, spans);
     }
 
@@ -65,13 +64,14 @@ impl Urls {
     }
 
     /// The end of a URL that starts here: white space, or the quote that closes what stands before it.
-    fn end(&mut self, text: &str, start: usize, opener: Option<u8>) -> usize {
+    fn end(&mut self, text: &str, start: usize, scheme: usize) -> usize {
         let white = match self.white {
             Some((from, white)) if from <= start && start <= white => white,
             _ => text[start..].find(char::is_whitespace).map_or(text.len(), |place| start + place),
         };
         self.white = Some((start, white));
-        let closer = match opener {
+        let bytes = text.as_bytes();
+        let closer = match scheme.checked_sub(1).map(|opener| bytes[opener]) {
             Some(quote @ (b'"' | b'\'' | b'`')) => quote,
             Some(b'<') => b'>',
             Some(b'(') => b')',
@@ -79,19 +79,20 @@ impl Urls {
             Some(b'{') => b'}',
             _ => return white,
         };
-        let known = self.closers.iter().position(|(kind, from, at)| *kind == closer && *from <= start && start <= *at);
+        let kind = (closer, backslashes(bytes, scheme - 1));
+        let known = self.closers.iter().position(|(of, from, at)| *of == kind && *from <= start && start <= *at);
         let at = known.map(|place| self.closers[place].2).unwrap_or_else(|| {
-            let bytes = text.as_bytes();
-            // A quote inside a password is followed by more of the password.
+            // A quote inside a password is followed by more of the password, or has more backslashes before it.
             let closes = |place: &usize| {
                 bytes[*place] == closer
                     && bytes
                         .get(place + 1)
                         .is_none_or(|next| next.is_ascii_whitespace() || b",;:)]}>.\"'`\\".contains(next))
+                    && backslashes(bytes, *place) <= kind.1
             };
             let at = (start..bytes.len()).find(closes).unwrap_or(bytes.len());
-            self.closers.retain(|(kind, _, _)| *kind != closer);
-            self.closers.push((closer, start, at));
+            self.closers.retain(|(of, _, _)| *of != kind);
+            self.closers.push((kind, start, at));
             at
         });
         white.min(at)
@@ -112,6 +113,11 @@ fn scheme(text: &str, colon: usize) -> &str {
     let is_scheme = |byte: &u8| byte.is_ascii_alphanumeric() || b"+.-".contains(byte);
     let length = text.as_bytes()[..colon].iter().rev().take(32).take_while(|byte| is_scheme(byte)).count();
     &text[colon - length..colon]
+}
+
+/// How many backslashes stand before a place, as far as it matters.
+fn backslashes(bytes: &[u8], place: usize) -> usize {
+    bytes[..place].iter().rev().take(8).take_while(|byte| **byte == b'\\').count()
 }
 
 /// What follows a port, if there is one here.
