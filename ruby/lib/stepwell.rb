@@ -3,6 +3,7 @@
 require "io/wait"
 require "json"
 require "logger"
+require "pathname"
 require "set"
 require "time"
 

@@ -36,9 +36,62 @@ RSpec.describe "Stepwell.configure" do
     expect { configuration.load }.to raise_error(Stepwell::ConfigurationError, /worker.lease = 100ms: must be at least/)
   end
 
+  it "sets any setting: durations in seconds or as texts" do
+    run = run_ruby(<<~RUBY, env: {})
+      Stepwell.configure do |c|
+        c.lease = 90
+        c.worker.prefetch = 1/8r
+        c.set("retention" => { failed: "never" }, worker: { concurrency: 3 }, namespaces: { a: "postgres://b:c@d/e" })
+      end
+      puts Stepwell.configure.worker.lease, Stepwell.configure.lease, Stepwell.configure.worker.claim_batch.inspect
+      puts Stepwell.config[:worker].values_at(:lease, :prefetch, :concurrency).map(&:to_s).inspect
+      puts Stepwell.config.dig(:retention, :failed), Stepwell.config.dig(:namespaces, :a, :database_url)
+      puts Stepwell.config.dig(:orchestrator, :request_batch), Stepwell.configure.worker.inspect
+      Stepwell.configure.worker.lease = nil
+      puts Stepwell.config.dig(:worker, :lease)
+    RUBY
+    expect(Array.new(9) { run.gets }).to eq(
+      ["90", "90", "nil", %w[90s 125ms 3].to_s, "never", "postgres://b:***@d/e", "500",
+       '#<Stepwell::Configuration::Section worker {"lease":90,"prefetch":0.125,"concurrency":3}>', "60s"]
+    )
+    expect(run.wait).to be_success
+  end
+
+  it "refuses what the program sets wrongly, with what is allowed and what may have been meant" do
+    fresh = Stepwell::Configuration.new
+    expect { fresh.worker.leese = 1 }.to raise_error(NoMethodError)
+    { { worker: { leese: 1 } } => /Stepwell.configure: unknown key worker.leese = 1; did you mean worker.lease\?/,
+      { wroker: { lease: 1 } } => /did you mean worker.lease\? \(the sections are database, namespaces,/,
+      { worker: 5 } => /worker = 5: is a section, not a value/ }.each do |settings, message|
+      expect { fresh.set(settings) }.to raise_error(Stepwell::ConfigurationError, message)
+    end
+    fresh.set(worker: { lease: 1, prefetch: 2 }, orchestrator: { polling_interval: 0 })
+    expect { fresh.load }.to raise_error(
+      Stepwell::ConfigurationError,
+      /orchestrator.polling_interval = 0s: must be at least 1ms.*worker.prefetch = 2s: must be less than worker.lease/
+    )
+  end
+
+  it "reads the application's files, that of the environment over the other, and names them in errors" do
+    FileUtils.mkdir_p(File.join(folder, "config/environments"))
+    File.write(File.join(folder, "config/stepwell.yml"), "worker: {lease: 90s, claim_batch: 7}\n")
+    File.write(File.join(folder, "config/environments/test.yml"), "worker: {lease: 80s}\n")
+    script = 'puts Stepwell.config[:worker].values_at(:lease, :claim_batch).join(" ")'
+    run = run_ruby(script, env: {}, chdir: folder)
+    expect(run.gets).to eq("80s 7")
+    expect(run.wait).to be_success
+
+    File.write(File.join(folder, "config/environments/test.yml"), "worker: {lease: fast}\n")
+    script = "begin; Stepwell.config; rescue Stepwell::ConfigurationError => e; puts e.message; end"
+    run = run_ruby(script, env: {}, chdir: folder)
+    expect(run.gets).to match(%r{config/environments/test.yml: worker.lease = fast: "fast" is no duration such as})
+    expect(run.wait).to be_success
+  end
+
   it "refuses settings of the environment that are wrong, naming them" do
     { "STEPWELL__WORKER__LEASE" => ["60", /60 needs a unit, such as 60s or 60ms/],
-      "STEPWELL__WORKER__LEESE" => ["60s", /leese/],
+      "STEPWELL__WORKER__LEESE" => ["60s", /STEPWELL__WORKER__LEESE: unknown .*did you mean STEPWELL__WORKER__LEASE\?/],
+      "STEPWELL__TELEMETRY" => ["x", /STEPWELL__TELEMETRY: unknown key telemetry = x/],
       "STEPWELL__WORKER__CONCURRENCY" => ["0", /worker.concurrency = 0: must be from 1/],
       "STEPWELL_ENV" => ["staging", /environment "staging" is none of test, development, production/] }
       .each do |name, (value, message)|

@@ -3,7 +3,7 @@
 require_relative "support"
 
 RSpec.describe "stepwell's usage" do
-  commands = %w[migrate serve work task queues limit pause resume dead-letters check doctor completions]
+  commands = %w[migrate serve work task queues limit pause resume dead-letters check doctor config completions]
 
   it "is told by --help, with every command and every exit code" do
     help = stepwell("--help")

@@ -114,6 +114,14 @@ module Stepwell
       configuration
     end
 
+    # The settings in force, from wherever they come: files, environment, {configure}. Credentials are masked.
+    # @return [Hash{Symbol => Hash{Symbol => Object}}] section => key => value as in config/stepwell.yml; durations are
+    #   texts such as "60s"
+    # @raise [ConfigurationError] when something is wrong with them
+    def config
+      configuration.effective
+    end
+
     # @api private
     attr_reader :configuration
 

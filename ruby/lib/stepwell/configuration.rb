@@ -1,30 +1,64 @@
 # frozen_string_literal: true
 
+require_relative "configuration/section"
+
 module Stepwell
-  # What a program sets itself, on top of config/stepwell.yml and the environment; see {Stepwell.configure}.
+  # What a program sets itself, on top of config/stepwell.yml and the environment; see {Stepwell.configure}. Each
+  # section of config/stepwell.yml is a method, each of its keys an attribute of that:
+  #
+  #   Stepwell.configure do |c|
+  #     c.worker.lease = 90                          # durations: seconds, or a text with its unit such as "90s"
+  #     c.retention.failed = "never"
+  #     c.set(orchestrator: { cycle: "100ms" }, logging: { level: "debug" })
+  #   end
+  #
+  # What is in force is told by {Stepwell.config}, and by `stepwell config show`.
   class Configuration
-    # @return [String, nil] URL of the database; nil means DATABASE_URL, else the embedded PostgreSQL
-    attr_accessor :database_url
-    # @return [String, nil] URL of the same database past a pooler such as PgBouncer, for wake-ups and migrations; nil
-    #   means that the database's URL is direct itself
-    attr_accessor :direct_url
     # @return [Hash{String, Symbol => String, Hash}, nil] URLs of the databases of namespaces that have their own, or
     #   database_url: and direct_url: of each; on top of what the file and the environment say
     attr_accessor :namespaces
     # @return [String, nil] "test", "development" or "production"; nil means STEPWELL_ENV, RAILS_ENV, RACK_ENV, else
     #   "development"
     attr_accessor :environment
-    # @return [String, nil] folder of the embedded PostgreSQL; nil means ".stepwell" in the working directory
-    attr_accessor :embedded_directory
-    # @return [Numeric, nil] seconds that a worker holds what it claimed without a heartbeat; nil means 60
-    attr_accessor :lease
+
+    # Other names of settings, as programs use them.
+    { database_url: %w[database url], direct_url: %w[database direct_url], lease: %w[worker lease],
+      embedded_directory: %w[embedded directory] }.each do |name, (section, key)|
+      define_method(name) { public_send(section)[key] }
+      define_method(:"#{name}=") { |value| public_send(section)[key] = value }
+    end
+
+    # @!attribute [rw] database_url
+    #   @return [String, nil] URL of the database; nil means DATABASE_URL, else the embedded PostgreSQL
+    # @!attribute [rw] direct_url
+    #   @return [String, nil] URL of the same database past a pooler such as PgBouncer, for wake-ups and migrations; nil
+    #     means that the database's URL is direct itself
+    # @!attribute [rw] embedded_directory
+    #   @return [String, nil] folder of the embedded PostgreSQL; nil means ".stepwell" in the working directory
+    # @!attribute [rw] lease
+    #   @return [Numeric, String, nil] seconds that a worker holds what it claimed without a heartbeat; nil means 60
+
+    Section.all.each_key { |name| define_method(name) { sections[name] } }
+
+    # Sets several settings.
+    # @param settings [Hash{Symbol, String => Hash}] section => key => value, as in config/stepwell.yml
+    # @return [void]
+    # @raise [ConfigurationError] naming a section or key that there is not
+    def set(settings)
+      settings.each do |section, values|
+        next self.namespaces = (namespaces || {}).merge(values) if section.to_s == "namespaces"
+
+        place = sections.fetch(section.to_sym) { Section.refuse(section, values) }
+        values.is_a?(Hash) ? values.each { |key, value| place[key] = value } : Section.refuse(section, values)
+      end
+    end
 
     # @api private
     # @param database_url [String, nil] overrides the one of this configuration
     # @return [Native::Config] the effective settings, read again only when something they come from has changed
     # @raise [ConfigurationError]
     def load(database_url: nil)
-      settings = overrides(database_url || self.database_url)
+      settings = overrides(database_url)
       key = [settings, environment, ENV.select { |name, _| name.match?(VARIABLES) }]
       return @loaded if @key == key
 
@@ -33,17 +67,29 @@ module Stepwell
       @loaded
     end
 
+    # @api private
+    # @return [Hash{Symbol => Hash}] what is in force, masked, as {Stepwell.config} returns it
+    def effective
+      JSON.parse(load.settings).each_with_object({ namespaces: {} }) do |setting, all|
+        *tables, key = setting["key"].split(".").map(&:to_sym)
+        tables.inject(all) { |table, name| table[name] ||= {} }[key] = setting["value"]
+      end
+    end
+
     VARIABLES = /\A(STEPWELL_|DATABASE_URL\z|RAILS_ENV\z|RACK_ENV\z)/
     private_constant :VARIABLES
 
     private
 
+    def sections
+      @sections ||= Section.all.transform_values(&:new)
+    end
+
     def overrides(url)
-      database = { url: url, direct_url: direct_url }.compact
-      { database: (database unless database.empty?),
-        namespaces: namespaces&.transform_values { |it| it.is_a?(Hash) ? it : { database_url: it } },
-        embedded: embedded_directory && { directory: embedded_directory.to_s },
-        worker: lease && { lease: "#{(lease * 1000).round}ms" } }.compact
+      settings = sections.transform_values(&:to_h).reject { |_, values| values.empty? }
+      settings[:database] = { **settings.fetch(:database, {}), "url" => url } if url
+      spaces = namespaces&.transform_values { |it| it.is_a?(Hash) ? it : { database_url: it } }
+      { **settings, namespaces: spaces }.compact
     end
   end
 end

@@ -1,0 +1,46 @@
+# frozen_string_literal: true
+
+require_relative "support"
+
+RSpec.describe "stepwell config show" do
+  env = { "STEPWELL__ORCHESTRATOR__CYCLE" => nil, "STEPWELL__ORCHESTRATOR__POLLING_INTERVAL" => nil,
+          "STEPWELL__WORKER__POLLING_INTERVAL" => nil, "STEPWELL__LOGGING__LEVEL" => nil, "STEPWELL_ENV" => "test",
+          "DATABASE_URL" => "postgres://app:s3cret@db/shop", "STEPWELL__WORKER__LEASE" => "90s" }
+
+  def write(path, yaml)
+    path = File.join(folder, path)
+    FileUtils.mkdir_p(File.dirname(path))
+    File.write(path, yaml)
+  end
+
+  it "tells every value and where it came from, without credentials" do
+    write("config/stepwell.yml", "worker: {claim_batch: 7, lease: 80s}")
+    write("config/environments/test.yml", "retention: {failed: never}")
+    ran = stepwell("config", "show", env: env, chdir: folder)
+
+    expect(ran).to have_attributes(code: 0, err: "")
+    expect(ran.rows).to include(
+      ["database.url", "postgres://app:***@db/shop", "DATABASE_URL"], %w[worker.lease 90s STEPWELL__WORKER__LEASE],
+      %w[worker.claim_batch 7 config/stepwell.yml], %w[retention.failed never config/environments/test.yml],
+      ["worker.polling_interval", "100ms", "default for test"], %w[dispatch.window 1000 default]
+    )
+  end
+
+  it "tells it to programs, with options of the command line" do
+    ran = stepwell("config", "show", "--json", "--database-url", "postgres://a:b@c/d", env: env, chdir: folder)
+
+    expect(ran.json).to include(
+      { "key" => "database.url", "value" => "postgres://a:***@c/d", "origin" => "program", "from" => "--database-url" },
+      { "key" => "worker.concurrency", "value" => 10, "origin" => "default", "from" => "default" }
+    )
+    expect(ran.json.map { |setting| setting["key"] }).to include(*Stepwell::Native::Config.keys - ["namespaces"])
+  end
+
+  it "ends with 2 where something is wrong" do
+    write("config/stepwell.yml", "worker: {leese: 90s}")
+    ran = stepwell("config", "show", env: env, chdir: folder)
+
+    expect(ran).to have_attributes(code: 2, out: "")
+    expect(ran.err).to match(%r{config/stepwell.yml: unknown key worker.leese = 90s; did you mean worker.lease\?})
+  end
+end
