@@ -41,14 +41,14 @@ RSpec.describe "a lease" do
       eventually { task.refresh.steps.first.attempt == 2 }
       heir = start_worker
       task.wait(timeout: 30)
-    end.to output(/\A.* WARN a worker stopped sending heartbeats, its steps were recovered.*\n\z/)
+    end.to output(/\A.* WARN ORCHESTRATOR a worker stopped sending heartbeats, its steps were recovered.*\n\z/)
       .to_stderr_from_any_process
     frozen.signal("CONT")
     frozen.puts("go on")
 
     expect(frozen.gets).to eq("Stepwell::LostLease: attempt 1 of step only of task #{task.id} is lost")
     expect(frozen.wait).to be_success
-    expect(frozen.errors).to match(/\A.* WARN the lease on the step was lost, its result does not count.*\n\z/)
+    expect(frozen.errors).to match(/\A.* WARN WORKER the lease on the step was lost, its result does not count.*\n\z/)
     expect(task.refresh).to have_attributes(state: :complete, results: { "only" => 2 })
     expect(task.steps.first).to have_attributes(worker: heir.id, attempts: [include("kind" => "lost_lease")])
   end

@@ -18,7 +18,7 @@ RSpec.describe "connections that break" do
     end
     start_stepwell
     tasks = []
-    warned = /\A(.*WARN trouble, trying again until it is over component=.*\n)*\z/
+    warned = /\A(.*WARN DATABASE trouble, trying again until it is over loop=.*\n)*\z/
     expect do
       5.times do |round|
         tasks += Stepwell.submit_all(Array.new(100) { |n| { workflow: "spec/two", context: { n: n + (round * 100) } } })
@@ -40,6 +40,6 @@ RSpec.describe "connections that break" do
         cut
         expect(Stepwell.submit("spec/single", { n: n }).wait(timeout: 60).result(:only)).to eq(n)
       end
-    end.to output(/\A(.*WARN trouble, .*\n)*\z/).to_stderr_from_any_process
+    end.to output(/\A(.*WARN DATABASE trouble, .*\n)*\z/).to_stderr_from_any_process
   end
 end

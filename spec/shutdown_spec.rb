@@ -93,7 +93,7 @@ RSpec.describe "a process that runs a worker" do
     expect(process.ended.exitstatus).to eq(0)
     expect(Specs::Patience.now - before).to be_between(0.5, 10)
     expect(process.errors)
-      .to match(/\A.* WARN steps were still running at the end of the grace period; given back steps=1\n\z/)
+      .to match(/\A.* WARN WORKER steps were still running at the end of the grace period; given back steps=1\n\z/)
     start_worker
     expect(task.wait(timeout: 30).result(:only)).to eq("heir, attempt 1")
     expect(task.steps.first).to have_attributes(attempt: 1, attempts: [])

@@ -43,7 +43,7 @@ RSpec.describe Stepwell::Worker, "that stops" do
   it "gives back what still runs at the end of its time, the attempt not counted, and kills it" do
     worker, task = start_held
     expect { expect(worker.stop(timeout: 0.1)).to be(false) }
-      .to output(/WARN steps were still running at the end of the grace period; given back/).to_stderr_from_any_process
+      .to output(/WORKER steps were still running at the end of the grace period/).to_stderr_from_any_process
     eventually { @gate.num_waiting.zero? } # its thread is gone
     heir = start_worker
     eventually { @gate.num_waiting == 1 }
@@ -83,7 +83,7 @@ RSpec.describe Stepwell::Worker, "that stops" do
     patient = Thread.new { worker.stop(timeout: 60) }
     eventually { patient.stop? }
     expect { expect(worker.stop(timeout: 0)).to be(false) }
-      .to output(/WARN steps were still running at the end of the grace period; given back/).to_stderr_from_any_process
+      .to output(/WORKER steps were still running at the end of the grace period/).to_stderr_from_any_process
 
     expect(patient.join(10)).to be(patient)
     expect(worker).not_to be_running

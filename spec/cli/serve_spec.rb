@@ -23,10 +23,13 @@ RSpec.describe "stepwell serve" do
       process.signal(signal)
 
       expect(process.ended.exitstatus).to eq(0)
-      expect(process.errors.lines.map { |line| line.split(" ", 3).last }).to match(
-        [/\Aorchestrator started database="postgres:/, /\Astopping/,
-         /\Aorchestrator stopped tasks_started=50 tasks_finished=50/]
+      lines = process.errors.lines.map { |line| line.split(" ", 2).last }
+      finished, others = lines.partition { |line| line.start_with?("INFO TASK finished workflow=spec/single task=") }
+      expect(others).to match(
+        [/\AINFO ORCHESTRATOR orchestrator started database="?postgres:/, /\AINFO ORCHESTRATOR stopping/,
+         /\AINFO ORCHESTRATOR orchestrator stopped tasks_started=50 tasks_finished=50/]
       )
+      expect(finished.map { |line| line[/task=(\S+) state=complete ms=\d+$/, 1] }).to match_array(tasks.map(&:id))
       expect(tasks.map { |task| task.result(:only) }).to eq((0...50).to_a)
     end
   end

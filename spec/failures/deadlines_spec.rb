@@ -7,7 +7,7 @@ RSpec.describe "the deadline of a task" do
 
   # Runs the block; of so many tasks the orchestrator says that they were overdue, and nothing else.
   def expect_overdue(count, &block)
-    line = /.* WARN tasks were not finished by their deadline tasks=1 steps=\d.*\n/
+    line = /.* WARN ORCHESTRATOR tasks were not finished by their deadline tasks=1 steps=\d.*\n/
     expect(&block).to output(/\A#{line}{#{count}}\z/).to_stderr_from_any_process
   end
 

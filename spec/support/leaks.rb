@@ -1,12 +1,28 @@
 # frozen_string_literal: true
 
+require "rspec/matchers/built_in/output"
+
+# Lines are written by a thread that has a moment of its own.
+module Specs
+  module LastLines
+    def capture(block)
+      super(lambda do
+        block.call
+      ensure
+        Stepwell::Native::Logging.flush(5)
+      end)
+    end
+  end
+end
+RSpec::Matchers::BuiltIn::CaptureStreamToTempfile.prepend(Specs::LastLines)
+
 # After each example: what it started is stopped, and what it left behind, swallowed or printed makes it fail.
 RSpec.configure do |config|
   config.before do
     Stepwell.registry.clear
     Specs::Cluster.start
     Specs::Steps.executions.clear
-    Stepwell.logger = Logger.new($stderr, level: Logger::WARN)
+    Stepwell.logger = nil
   end
 
   config.around do |example|
@@ -16,6 +32,7 @@ RSpec.configure do |config|
     begin
       example.run
     ensure
+      Stepwell::Native::Logging.flush(5)
       $stderr.reopen(original)
       original.close
     end
@@ -28,6 +45,7 @@ RSpec.configure do |config|
 
   config.after do
     clean_up
+    Stepwell.logger = nil
     left = process_leaks + folder_leaks + leaks
     drop_databases
     Stepwell.configuration.instance_variables.each { |name| Stepwell.configuration.remove_instance_variable(name) }

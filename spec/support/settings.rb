@@ -17,7 +17,7 @@ module Specs
       variables.each_key { |name| ENV[name] = before[name] }
     end
 
-    # @return [StringIO] what Stepwell's Ruby half logs from here on, in this example
+    # @return [StringIO] what Stepwell logs from here on, in this example
     def logged
       StringIO.new.tap { |lines| Stepwell.logger = Logger.new(lines) }
     end

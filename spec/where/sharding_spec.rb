@@ -11,7 +11,7 @@ RSpec.describe "namespaces on two clusters" do
   after(:context) { Specs::TwoClusters.destroy }
   before { configure }
 
-  trouble = /\A(.*WARN (trouble, trying again until it is over|a database is away).*\n)+\z/
+  trouble = /\A(.*WARN DATABASE (trouble, trying again until it is over|a database is away).*\n)+\z/
 
   it "puts tasks where their namespace lives, and waits for all of them with one call" do
     define_everywhere("shop", "billing", "ledger") { |step| step.context["n"] }

@@ -88,7 +88,7 @@ RSpec.describe "a process of stepwell work that dies" do
 
     expect(eventual_workers(process, 2)).not_to include(gone)
     expect_end(process, "TERM")
-    expect(process.errors).to match(/\A.* WARN .*: fleet: \[\d of 2\] process #{gone} ended with status 7 after .*\n\z/)
+    expect(process.errors).to match(/\A.* WORKER fleet: \[\d of 2\] process #{gone} ended with status 7 after .*\n\z/)
   end
 
   it "by a signal that comes before it listens leaves its supervisor alone" do

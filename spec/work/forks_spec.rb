@@ -86,6 +86,6 @@ RSpec.describe "a process that uses Stepwell and forks" do
 
     expect(process.gets).to eq("0")
     process.ended
-    expect(process.errors).to match(/INFO worker started .*other/)
+    expect(process.errors).to match(/INFO WORKER worker started .*other/)
   end
 end

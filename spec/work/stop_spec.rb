@@ -75,7 +75,7 @@ RSpec.describe "a fleet that is told to stop" do
     hog = process.gets.to_i
 
     expect_end(process, "TERM", status: 1)
-    expect(process.errors.lines.first).to match(/ERROR .*: fleet: \[\d of 2\] process #{hog} does not end in time/)
+    expect(process.errors.lines.first).to match(/ERROR WORKER fleet: \[\d of 2\] process #{hog} does not end in time/)
     expect(alive?(hog)).to be(false)
   end
 

@@ -23,7 +23,6 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let config = native.define_class("Config", ruby.class_object())?;
     config.define_singleton_method("load", function!(load, 2))?;
     config.define_method("concurrency", method!(|config: &NativeConfig| config.config.worker.concurrency, 0))?;
-    config.define_method("log_level", method!(|config: &NativeConfig| config.config.logging.level.clone(), 0))?;
     config.define_method("database_url", method!(|config: &NativeConfig| config.config.database.url.clone(), 0))?;
     config.define_method("settings", method!(settings, 0))?;
     config.define_singleton_method("keys", function!(|| config::keys().map(str::to_owned).collect::<Vec<_>>(), 0))?;
@@ -64,7 +63,7 @@ fn load(ruby: &Ruby, environment: Option<String>, overrides: String) -> Result<N
         };
         let loaded = sources.load().map_err(|error| raise(ruby, &error))?;
         telemetry::set_sensitive_keys(&loaded.config.masking.keys);
-        telemetry::init(&loaded.config.logging.level);
+        telemetry::init(&loaded.config.logging);
         Ok(NativeConfig { config: loaded.config, settings: loaded.settings })
     })
 }

@@ -11,6 +11,7 @@ mod definitions;
 mod errors;
 mod guarded;
 mod gvl;
+mod logging;
 mod operate;
 mod orchestrator;
 mod runtime;
@@ -23,6 +24,7 @@ use magnus::{Error, Module, Ruby};
 fn init(ruby: &Ruby) -> Result<(), Error> {
     let native = ruby.define_module("Stepwell")?.define_module("Native")?;
     command_line::init(native)?;
+    logging::init(native)?;
     definitions::init(ruby, native)?;
     database::init(ruby, native)?;
     orchestrator::init(ruby, native)?;

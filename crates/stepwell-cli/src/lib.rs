@@ -12,6 +12,7 @@ mod table;
 mod views;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::Parser;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,10 @@ pub use failure::INTERRUPTED;
 use failure::{Failure, FAILED};
 use output::Output;
 use session::Session;
+use stepwell::telemetry;
+
+/// How long the end waits for log lines that nobody reads.
+pub const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Who runs the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +56,9 @@ pub async fn main(
     arguments.globals.color.write_global();
     let output = Output::new(arguments.globals.json);
     let session = Session { globals: arguments.globals, output, interrupt, host };
-    match commands::run(&session, arguments.command).await {
+    let outcome = commands::run(&session, arguments.command).await;
+    telemetry::flush(LAST_LINES);
+    match outcome {
         Ok(code) => code,
         // Whoever reads has read enough: `stepwell task list | head -1`.
         Err(Failure::Output(error)) if error.kind() == std::io::ErrorKind::BrokenPipe => 0,

@@ -34,6 +34,7 @@ async fn listen(interrupt: CancellationToken) {
             _ = int.recv() => {}
         }
         if interrupt.is_cancelled() {
+            stepwell::telemetry::flush(stepwell_cli::LAST_LINES);
             std::process::exit(i32::from(stepwell_cli::INTERRUPTED));
         }
         interrupt.cancel();

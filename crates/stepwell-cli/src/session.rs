@@ -2,7 +2,8 @@
 
 use stepwell::config::{Loaded, Sources};
 use stepwell::embedded::{Cluster, Options};
-use stepwell::{telemetry, Client, Config, Database, Databases, Error};
+use stepwell::telemetry::{self, Level};
+use stepwell::{Client, Config, Database, Databases, Error};
 use tokio_util::sync::CancellationToken;
 
 use crate::arguments::Globals;
@@ -66,9 +67,9 @@ impl Session {
     pub(crate) async fn linked<T>(&self, work: impl AsyncFnOnce(&Link) -> Result<T, Failure>) -> Result<T, Failure> {
         let config = self.config()?;
         // What the core has to tell is for the log of a service; here only what is wrong is told.
-        telemetry::init(match config.logging.level.as_str() {
-            "info" => "warn",
-            level => level,
+        telemetry::init(&match config.logging.level {
+            Level::Info => config.logging.with_level(Level::Warn),
+            _ => config.logging.clone(),
         });
         let interrupted = || Err(Failure::Interrupted);
         let link = tokio::select! {

@@ -35,9 +35,9 @@ impl Outage {
         if state.warned.is_none_or(|at| at.elapsed() >= QUIET) {
             state.warned = Some(Instant::now());
             state.told = true;
-            tracing::warn!(component = name, %error, "trouble, trying again until it is over");
+            tracing::warn!("loop" = name, %error, "trouble, trying again until it is over");
         } else {
-            tracing::debug!(component = name, %error, "still trouble");
+            tracing::debug!("loop" = name, %error, "still trouble");
         }
     }
 
@@ -71,7 +71,7 @@ impl Backoff {
         if error.is_transient() {
             self.outage.failed(self.name, error);
         } else if self.failures == 0 {
-            tracing::warn!(component = self.name, %error, "fails, trying again");
+            tracing::warn!("loop" = self.name, %error, "fails, trying again");
         }
         self.failures = self.failures.saturating_add(1);
         delay(self.failures)
@@ -94,32 +94,8 @@ pub(crate) fn delay(failures: u32) -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Write;
-
     use super::*;
-
-    #[derive(Clone, Default)]
-    struct Lines(Arc<Mutex<Vec<u8>>>);
-
-    impl Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            lock(&self.0).extend_from_slice(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
-    }
-
-    /// What is logged from info on, one line an event.
-    fn logged(body: impl FnOnce()) -> Vec<String> {
-        let lines = Lines::default();
-        let writer = lines.clone();
-        let subscriber = tracing_subscriber::fmt().without_time().with_ansi(false).with_writer(move || writer.clone());
-        tracing::subscriber::with_default(subscriber.finish(), body);
-        let bytes = lock(&lines.0).clone();
-        String::from_utf8(bytes).unwrap().lines().map(str::to_owned).collect()
-    }
+    use crate::telemetry::logged;
 
     fn away() -> Error {
         Error::Database { url: "postgres://here".into(), source: sqlx::Error::PoolTimedOut }
@@ -141,9 +117,9 @@ mod tests {
         });
         assert_eq!(lines.len(), 2, "{lines:#?}");
         assert!(
-            lines[0].contains("WARN") && lines[0].contains("trouble, trying again until it is over component=\"one\"")
+            lines[0].contains("WARN DATABASE trouble, trying again until it is over loop=one error=")
         );
-        assert!(lines[1].contains("INFO") && lines[1].contains("works again") && lines[1].contains("failures=30"));
+        assert!(lines[1].contains("INFO DATABASE works again") && lines[1].contains("failures=30"));
     }
 
     #[test]

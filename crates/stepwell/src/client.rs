@@ -18,6 +18,7 @@ use crate::databases::Databases;
 use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
 use crate::store::{EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
+use crate::telemetry::target;
 use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
 
 use homes::Homes;
@@ -276,6 +277,9 @@ impl Client {
         let database = self.home(task_id).await?;
         let state = persist(database, || database.store().cancel_task(task_id, reason, actor)).await?;
         database.signals().publish_finished(&[task_id]);
+        if state == "cancelled" {
+            tracing::info!(target: target::TASK, task = %task_id, state, "finished");
+        }
         Ok(state)
     }
 
@@ -318,6 +322,7 @@ impl Client {
         database.signals().publish_steps(&namespaces);
         if state != "in_progress" {
             database.signals().publish_finished(&[task_id]);
+            tracing::info!(target: target::TASK, task = %task_id, state, "finished");
         }
         Ok(state)
     }

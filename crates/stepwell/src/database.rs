@@ -109,7 +109,7 @@ impl Database {
             match arrived.await {
                 Ok(()) => return backoff.succeeded(),
                 Err(error @ Error::SchemaTooOld { .. }) => {
-                    tracing::debug!(component = name, %error, "not migrated yet");
+                    tracing::debug!("loop" = name, %error, "not migrated yet");
                     pause = WAIT_POLLING;
                 }
                 Err(error) => pause = backoff.failed(&error),

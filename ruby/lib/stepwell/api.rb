@@ -13,9 +13,6 @@ module Stepwell
     # @api private
     attr_reader :registry, :running
 
-    # @return [Logger] where Stepwell's Ruby half logs; standard error unless replaced
-    attr_writer :logger
-
     # Defines a workflow. It is checked at once, and registered in the database when an orchestrator or a worker starts
     # or a task is submitted.
     # @param full_name [String] "namespace/name"
@@ -125,10 +122,6 @@ module Stepwell
     # @api private
     attr_reader :configuration
 
-    def logger
-      @logger ||= ::Logger.new($stderr, level: configuration.load.log_level)
-    end
-
     # The link to the given database, else the configured one, else the embedded orchestrator's of this process, else
     # the private PostgreSQL that another process has made in the working directory.
     # @api private
@@ -206,5 +199,9 @@ module Stepwell
     end
   end
 
-  at_exit { stop_all }
+  at_exit do
+    stop_all
+  ensure
+    Logging.finish
+  end
 end

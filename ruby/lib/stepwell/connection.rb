@@ -13,6 +13,7 @@ module Stepwell
       @client = Native::Client.new(database)
       @registered = {}
       @mutex = Mutex.new
+      Logging::Forwarder.ensure_running
     end
 
     # @return [String] URL with its credentials

@@ -89,32 +89,16 @@ module Stepwell
       raise ValidationError, "the progress #{e.message}"
     end
 
-    # @return [Logger] logs to {Stepwell.logger}, each line marked with task, step and attempt
+    # @return [Logger] logs to {Stepwell.logger}, each line with task, step, attempt and the task's correlation id
     def logger
-      @logger ||= StepLogger.new(Stepwell.logger, "task=#{task_id} step=#{name} attempt=#{attempt}")
+      @logger ||= Logging::StepLogger.new(Stepwell.logger, { task: task_id, step: name, attempt: attempt,
+                                                             correlation_id: correlation_id })
     end
 
     private
 
     def parse(json)
       json ? JsonValue.parse(json) : {}
-    end
-
-    # Marks each line.
-    # @api private
-    class StepLogger < ::Logger
-      def initialize(logger, mark)
-        super(nil)
-        @target = logger
-        @mark = mark
-        self.level = logger.level
-      end
-
-      # @see Logger#add
-      def add(severity, message = nil, progname = nil)
-        message = block_given? ? yield : progname if message.nil?
-        @target.add(severity, "#{message} #{@mark}")
-      end
     end
   end
 end

@@ -5,12 +5,12 @@ module Specs
     # What a process has logged: only warnings that the example expects, and not too many.
     class Log
       KNOWN = {
-        trouble: /\A\S+ +WARN trouble, trying again until it is over component=/,
-        recovered: /\A\S+ +WARN a worker stopped sending heartbeats, its steps were recovered /,
-        refused: /\A\S+ +WARN the lease on (the step was lost, its result|steps that had not been started was lost)/,
-        unreturned: /\A\S+ +WARN steps could not be given back/,
-        unhandled: /\A\S+ +WARN this worker has no handler for the step, it goes back for another /,
-        buried: /\A\S+ +WARN a message that cannot be handled goes to the dead letters /
+        trouble: /\A\S+ WARN DATABASE trouble, trying again until it is over loop=/,
+        recovered: /\A\S+ WARN ORCHESTRATOR a worker stopped sending heartbeats, its steps were recovered /,
+        refused: /\A\S+ WARN WORKER the lease on (the step was lost, its result|steps that had not been started was)/,
+        unreturned: /\A\S+ WARN WORKER steps could not be given back/,
+        unhandled: /\A\S+ WARN WORKER this worker has no handler for the step, it goes back for another /,
+        buried: /\A\S+ WARN QUEUE a message that cannot be handled goes to the dead letters /
       }.freeze
 
       # Warnings of trouble of one process for one outage: one, for all its loops and calls.

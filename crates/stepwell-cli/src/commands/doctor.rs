@@ -1,7 +1,8 @@
 //! `stepwell doctor`: whether database and server are fit.
 
 use stepwell::doctor::{examine, Verdict};
-use stepwell::{telemetry, Error};
+use stepwell::telemetry::{self, Level};
+use stepwell::Error;
 
 use crate::failure::{Failure, DONE, FAILED, UNREACHABLE};
 use crate::humane;
@@ -12,7 +13,7 @@ use crate::session::Session;
 pub(crate) async fn run(session: &Session) -> Result<u8, Failure> {
     let output = session.output;
     let config = session.config()?;
-    telemetry::init("error");
+    telemetry::init(&config.logging.with_level(Level::Error));
     let (url, cluster) = session.database_url(&config).await?;
     let spinner = spinner(telemetry::mask_url(&url));
     let examination = tokio::select! {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 use stepwell::embedded::{Cluster, Options};
 use stepwell::store::{MigrationState, MigrationStatus, Store};
-use stepwell::{telemetry, Config, Error};
+use stepwell::telemetry::{self, Level};
+use stepwell::{Config, Error};
 
 use crate::arguments::Migrate;
 use crate::failure::{Failure, DONE};
@@ -33,7 +34,7 @@ struct View {
 
 pub(crate) async fn run(session: &Session, arguments: &Migrate) -> Result<u8, Failure> {
     let config = session.config()?;
-    telemetry::init("warn");
+    telemetry::init(&config.logging.with_level(Level::Warn));
     let cluster = match config.database.url {
         Some(_) => None,
         None => Some(Cluster::start(&Options::from(&config.embedded)).await.map_err(Error::from)?),

@@ -7,7 +7,7 @@ use crate::session::{unreachable, Session};
 
 pub(crate) async fn run(session: &Session) -> Result<u8, Failure> {
     let config = session.config()?;
-    telemetry::init(&config.logging.level);
+    telemetry::init(&config.logging);
     let orchestrator = tokio::select! {
         () = session.interrupt.cancelled() => return Ok(DONE),
         started = Orchestrator::embedded(&config) => started.map_err(unreachable)?,

@@ -15,6 +15,7 @@ mod duration;
 mod known;
 mod list;
 mod load;
+mod logging;
 mod namespaces;
 mod origin;
 mod sections;
@@ -30,9 +31,10 @@ use crate::error::Result;
 
 pub use known::keys;
 pub use load::{current_environment, Loaded, Sources};
+pub use logging::Logging;
 pub use namespaces::Namespace;
 pub use origin::{Origin, Setting};
-pub use sections::{Database, Dispatch, Embedded, Logging, Masking, Orchestrator, Retention, Worker};
+pub use sections::{Database, Dispatch, Embedded, Masking, Orchestrator, Retention, Worker};
 
 /// Every setting, with its meaning. Defaults stand in `config/stepwell.yml`.
 #[derive(Debug, Clone, Deserialize)]

@@ -117,14 +117,6 @@ pub struct Embedded {
     pub bin_dir: Option<PathBuf>,
 }
 
-/// Section `logging`.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Logging {
-    /// `error`, `warn`, `info`, `debug` or `trace`.
-    pub level: String,
-}
-
 /// Section `masking`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]

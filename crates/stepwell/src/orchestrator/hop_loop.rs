@@ -9,6 +9,7 @@ use super::pause;
 use crate::database::Database;
 use crate::error::Result;
 use crate::signals::Wakeups;
+use crate::telemetry::target;
 
 /// One hop: one transaction over a batch.
 pub(super) trait Hop: Send + Sync {
@@ -48,11 +49,16 @@ pub(super) async fn run<H: Hop>(
             }
             Err(error) if error.is_transient() => pause(backoff.failed(&error), &shutdown).await,
             Err(error) if batch > 1 => {
-                tracing::debug!(queue = H::QUEUE, batch, %error, "the batch fails, trying half of it");
+                tracing::debug!(target: target::QUEUE, queue = H::QUEUE, batch, %error, "the batch fails, trying half of it");
                 batch /= 2;
             }
             Err(error) => {
-                tracing::warn!(queue = H::QUEUE, %error, "a message that cannot be handled goes to the dead letters");
+                tracing::warn!(
+                    target: target::QUEUE,
+                    queue = H::QUEUE,
+                    %error,
+                    "a message that cannot be handled goes to the dead letters"
+                );
                 match database.store().bury_message(H::QUEUE).await {
                     Ok(_) => batch = 2.min(largest),
                     Err(error) => pause(backoff.failed(&error), &shutdown).await,

@@ -3,6 +3,7 @@
 //! database without knowing of each other; every hop is one transaction that locks what it needs. One that serves several
 //! databases runs its loops on each, and none waits for another.
 
+mod finished;
 mod hop_loop;
 mod requests;
 mod results;

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio_util::sync::CancellationToken;
 
+use super::finished::Finished;
 use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
@@ -19,13 +20,14 @@ const SCHEMAS: usize = 200;
 struct Requests {
     database: Database,
     totals: Arc<Totals>,
+    finished: Finished,
     schemas: Mutex<HashMap<String, Result<InputSchema, String>>>,
 }
 
-pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finished, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
     let wakeups = database.signals().requests();
-    let hop = Requests { database: database.clone(), totals, schemas: Mutex::default() };
+    let hop = Requests { database: database.clone(), totals, finished, schemas: Mutex::default() };
     hop_loop::run(hop, database, settings.request_batch, settings.polling_interval, wakeups, shutdown).await;
 }
 
@@ -38,6 +40,7 @@ impl Hop for Requests {
         self.totals.initialized(&outcome);
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);
+        self.finished.tell(&outcome.finished);
         let admitted = if outcome.unvalidated > 0 { self.admit(batch).await? } else { 0 };
         Ok(outcome.popped.unsigned_abs().max(admitted))
     }
@@ -54,6 +57,7 @@ impl Requests {
         self.totals.rejected(rejected.len());
         self.database.signals().publish_steps(&namespaces);
         self.database.signals().publish_finished(&rejected);
+        self.finished.tell(&rejected);
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::finished::Finished;
 use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
@@ -12,12 +13,13 @@ use crate::error::Result;
 struct Results {
     database: Database,
     totals: Arc<Totals>,
+    finished: Finished,
 }
 
-pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finished, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
     let wakeups = database.signals().results();
-    let hop = Results { database: database.clone(), totals };
+    let hop = Results { database: database.clone(), totals, finished };
     hop_loop::run(hop, database, settings.result_batch, settings.polling_interval, wakeups, shutdown).await;
 }
 
@@ -30,6 +32,7 @@ impl Hop for Results {
         self.totals.applied(&outcome);
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);
+        self.finished.tell(&outcome.finished);
         Ok(outcome.popped.unsigned_abs())
     }
 

@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::summary::Totals;
-use super::{pause, requests, results, retention, upkeep};
+use super::{finished, pause, requests, results, retention, upkeep};
 use crate::database::Database;
 use crate::error::Result;
 
@@ -60,9 +60,11 @@ impl Shard {
     /// Starts the loops.
     pub(super) fn start(&self) {
         let Self { database, totals, shutdown, .. } = self;
-        self.tasks.spawn(requests::run(database.clone(), totals.clone(), shutdown.clone()));
-        self.tasks.spawn(results::run(database.clone(), totals.clone(), shutdown.clone()));
-        self.tasks.spawn(upkeep::run(database.clone(), totals.clone(), shutdown.clone()));
+        let (told, finished) = finished::channel();
+        self.tasks.spawn(requests::run(database.clone(), totals.clone(), told.clone(), shutdown.clone()));
+        self.tasks.spawn(results::run(database.clone(), totals.clone(), told.clone(), shutdown.clone()));
+        self.tasks.spawn(upkeep::run(database.clone(), totals.clone(), told, shutdown.clone()));
+        self.tasks.spawn(finished::run(database.clone(), finished));
         self.tasks.spawn(retention::run(database.clone(), totals.clone(), shutdown.clone()));
         self.started.store(true, Relaxed);
         tracing::info!(database = database.store().masked_url(), "orchestrator started");

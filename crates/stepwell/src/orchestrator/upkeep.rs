@@ -5,16 +5,17 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
+use super::finished::Finished;
 use super::pause;
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
 
-pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
+pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finished, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
     let mut backoff = database.backoff("upkeep");
     while !shutdown.is_cancelled() {
-        match cycle(&database, &totals, settings.upkeep_batch).await {
+        match cycle(&database, &totals, &finished, settings.upkeep_batch).await {
             Ok(more) => {
                 backoff.succeeded();
                 if !more {
@@ -27,14 +28,14 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
 }
 
 /// One round. Returns whether there is more than fitted into the batches.
-async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool> {
+async fn cycle(database: &Database, totals: &Totals, finished: &Finished, batch: u32) -> Result<bool> {
     let upkeep = database.store().has_upkeep().await?;
     let mut popped = Vec::new();
     if upkeep.overdue {
-        popped.push(fail_overdue(database, totals, batch).await?);
+        popped.push(fail_overdue(database, totals, finished, batch).await?);
     }
     if upkeep.expired {
-        popped.push(recover(database, totals, batch).await?);
+        popped.push(recover(database, totals, finished, batch).await?);
     }
     if upkeep.due {
         let woken = database.store().wake_due_steps(batch).await?;
@@ -50,7 +51,7 @@ async fn cycle(database: &Database, totals: &Totals, batch: u32) -> Result<bool>
     Ok(popped.iter().any(|popped| popped.unsigned_abs() == batch))
 }
 
-async fn recover(database: &Database, totals: &Totals, batch: u32) -> Result<i32> {
+async fn recover(database: &Database, totals: &Totals, finished: &Finished, batch: u32) -> Result<i32> {
     let recovered = database.store().recover_claims(batch).await?;
     totals.recovered(&recovered);
     if recovered.popped > 0 {
@@ -63,10 +64,11 @@ async fn recover(database: &Database, totals: &Totals, batch: u32) -> Result<i32
     }
     database.signals().publish_steps(&recovered.namespaces);
     database.signals().publish_finished(&recovered.finished);
+    finished.tell(&recovered.finished);
     Ok(recovered.popped)
 }
 
-async fn fail_overdue(database: &Database, totals: &Totals, batch: u32) -> Result<i32> {
+async fn fail_overdue(database: &Database, totals: &Totals, finished: &Finished, batch: u32) -> Result<i32> {
     let overdue = database.store().fail_overdue_tasks(batch).await?;
     totals.overdue(&overdue);
     if !overdue.finished.is_empty() {
@@ -77,5 +79,6 @@ async fn fail_overdue(database: &Database, totals: &Totals, batch: u32) -> Resul
         );
     }
     database.signals().publish_finished(&overdue.finished);
+    finished.tell(&overdue.finished);
     Ok(overdue.popped)
 }

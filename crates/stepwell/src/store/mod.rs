@@ -4,6 +4,7 @@
 mod bounded;
 mod claims;
 mod connect;
+mod finished;
 mod hops;
 mod inspect;
 mod migrate;

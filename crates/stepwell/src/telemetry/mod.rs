@@ -1,24 +1,89 @@
-//! Logging: one subscriber a process, to standard error, and the masking of credentials.
+//! Logging: lines of one pattern from both languages, to standard error or to the program's own logger, without secrets,
+//! and never in anybody's way. What passes is decided by level and component ([`Level`], [`Component`]).
+//!
+//! `tracing` events go through [`layer`] into [`output`]; lines of Ruby are formatted here too and take the same way.
 
+mod component;
+mod format;
+mod layer;
+mod level;
 pub mod mask;
+mod output;
+mod queue;
+mod record;
+mod settings;
 mod stderr;
+#[cfg(test)]
+mod tests;
 
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+
+pub(crate) use component::target;
+pub use component::Component;
+pub use level::{Format, Level};
 pub use mask::{is_sensitive, mask_field, mask_json, mask_text, mask_url, set_sensitive_keys};
+pub(crate) use output::count_dropped;
+pub use output::{dropped, flush, forward, next_forwarded, wake_forwarder, write};
+pub use record::{Record, Value};
+#[cfg(test)]
+pub(crate) use tests::logged;
 
-use std::io::IsTerminal;
+use crate::config;
 
-use tracing_subscriber::EnvFilter;
-
-/// Sends this process's log lines to standard error, unless the program has a subscriber already.
-/// `level` is a `tracing` filter such as `info` or `warn,stepwell=debug`; an unusable one falls back to `warn`.
-pub fn init(level: &str) {
-    let filter =
-        EnvFilter::try_new(format!("warn,sqlx=error,stepwell={level}")).unwrap_or_else(|_| EnvFilter::new("warn"));
+/// Takes over what the configuration says of logging, unless it says what it said last, and sends this process's
+/// `tracing` events to standard error, unless the program has a subscriber already.
+pub fn init(logging: &config::Logging) {
+    settings::configure(logging);
+    // Further layers, each with its own filter, are added here.
+    let lines = layer::Lines(output::send).with_filter(settings::ByComponent(&settings::ACTIVE));
+    let subscriber = tracing_subscriber::registry().with(lines);
     // A second orchestrator in the process, or an application with its own subscriber: nothing to do.
-    let _already_set = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(|| stderr::Unlocked)
-        .with_target(false)
-        .with_ansi(std::io::stderr().is_terminal())
-        .try_init();
+    let _already_set = tracing::subscriber::set_global_default(subscriber);
+}
+
+/// Sets the level of all components that have none of their own, from now on.
+pub fn set_level(level: Level) {
+    settings::ACTIVE.set_level(level);
+    settings::changed();
+}
+
+/// Sets the level of one component from now on; none: the level of all.
+pub fn set_component_level(component: Component, level: Option<Level>) {
+    settings::ACTIVE.set_component(component, level);
+    settings::changed();
+}
+
+/// Sets the format of lines from now on.
+pub fn set_format(format: Format) {
+    settings::ACTIVE.set_format(format);
+}
+
+/// The level of all components that have none of their own.
+pub fn level() -> Level {
+    settings::ACTIVE.level()
+}
+
+/// The level of the component that tells most.
+pub fn most_verbose_level() -> Level {
+    settings::ACTIVE.most()
+}
+
+/// Whether a line of this component and level is written.
+pub fn is_enabled(component: Component, level: Level) -> bool {
+    level <= settings::ACTIVE.level_of(component)
+}
+
+/// The format in which lines are written: never [`Format::Auto`].
+pub fn format() -> Format {
+    settings::ACTIVE.format().resolve()
+}
+
+/// The line of a record, with its newline, secrets masked.
+pub fn line(record: Record, format: Format) -> String {
+    format::line(record, format)
+}
+
+/// The same without time and level, for a logger that has its own, and without a newline.
+pub fn text(record: Record, format: Format) -> String {
+    format::text(record, format)
 }

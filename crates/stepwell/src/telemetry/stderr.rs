@@ -2,6 +2,7 @@
 //! holds it inherits a lock that nobody opens, and its first line waits for ever.
 
 use std::io::{self, Write};
+use std::time::Duration;
 
 /// Writes what it is given with one system call where the system takes it in one.
 #[derive(Debug, Clone, Copy)]
@@ -9,7 +10,13 @@ pub(super) struct Unlocked;
 
 impl Write for Unlocked {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        Ok(rustix::io::write(rustix::stdio::stderr(), bytes)?)
+        loop {
+            match rustix::io::write(rustix::stdio::stderr(), bytes) {
+                // Somebody who shares it wants no waiting; the thread of the log has time.
+                Err(rustix::io::Errno::AGAIN) => std::thread::sleep(Duration::from_millis(5)),
+                written => return Ok(written?),
+            }
+        }
     }
 
     fn flush(&mut self) -> io::Result<()> {

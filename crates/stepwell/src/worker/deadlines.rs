@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use super::outcome::{Failure, FailureKind, Outcome};
 use super::Shared;
+use crate::telemetry::target;
 
 /// How often is looked.
 const LOOK: Duration = Duration::from_millis(200);
@@ -26,6 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
         }
         shared.slots.give_up(grace, |step, took| {
             tracing::error!(
+                target: target::STEP,
                 task = %step.task_id,
                 step = step.name,
                 attempt = step.attempt,

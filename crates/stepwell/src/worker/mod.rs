@@ -25,6 +25,7 @@ use crate::databases::Databases;
 use crate::error::{Error, Result};
 use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
+use crate::telemetry::target;
 use crate::workflow::check_namespaces;
 
 pub use handler::{HandlerResult, Handlers, StepHandler};
@@ -154,6 +155,15 @@ impl Worker {
     /// then the outcome does not count, and another taker has the place of this one.
     pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) -> bool {
         let report = outcome.report(step, &self.shared.worker_id, took);
+        tracing::debug!(
+            target: target::STEP,
+            task = %step.task_id,
+            step = step.name,
+            attempt = step.attempt,
+            outcome = outcome.word(),
+            ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            "the handler has ended"
+        );
         self.shared.slots.put_back(step, || self.shared.lane(step).reports.push(report))
     }
 
@@ -172,7 +182,7 @@ impl Worker {
         let store = self.shared.lane(step).database.store();
         match store.report_progress(&self.shared.worker_id, step, progress).await {
             Err(error) if error.is_transient() => {
-                tracing::debug!(%error, step = step.name, "the progress of a step was not stored");
+                tracing::debug!(target: target::STEP, task = %step.task_id, step = step.name, %error, "progress was not stored");
                 Ok(None)
             }
             end => end.map_err(|error| error.if_refused("the progress", "")),
@@ -191,6 +201,7 @@ impl Worker {
         let settings = &shared.settings;
         if shared.is_news(&step.handler) {
             tracing::warn!(
+                task = %step.task_id,
                 handler = step.handler,
                 step = step.name,
                 workflow = step.workflow,
@@ -210,7 +221,11 @@ impl Worker {
             )
             .await;
         lane.reports.forget(step.claim_id); // if it was not taken back, its claim must expire
-        lane.database.signals().publish_finished(&finished?);
+        let finished = finished?;
+        lane.database.signals().publish_finished(&finished);
+        for task_id in finished {
+            tracing::info!(target: target::TASK, workflow = step.workflow, task = %task_id, state = "error", "finished");
+        }
         Ok(())
     }
 

@@ -153,6 +153,18 @@ struct ErrorObject<'a> {
 }
 
 impl Outcome {
+    /// For log lines.
+    pub(super) fn word(&self) -> &'static str {
+        match self {
+            Self::Complete(_) => "complete",
+            Self::Failed(failure) => match failure.kind {
+                FailureKind::Retryable => "retryable",
+                FailureKind::Permanent => "permanent",
+                FailureKind::Timeout => "timeout",
+            },
+        }
+    }
+
     pub(super) fn report(&self, step: &ClaimedStep, worker_id: &str, took: Duration) -> Report {
         let envelope = Envelope {
             claim: step.claim_id,

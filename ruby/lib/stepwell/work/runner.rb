@@ -53,7 +53,7 @@ module Stepwell
         return order if order
 
         @orders = nil
-        Stepwell.logger.warn("the supervisor has ended, so this process stops")
+        Logging.log(Logger::WARN, :worker, "the supervisor has ended, so this process stops")
         "TERM"
       end
 

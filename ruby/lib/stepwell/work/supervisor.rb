@@ -156,7 +156,7 @@ module Stepwell
       end
 
       def log(level, text)
-        Stepwell.logger.public_send(level, "fleet: #{text}")
+        Logging.log(Logger.const_get(level.upcase), :worker, "fleet: #{text}")
       end
     end
   end

@@ -94,7 +94,8 @@ module Stepwell
       def release_unhandled(step)
         @native.release_unhandled(step)
       rescue Error => e
-        Stepwell.logger.warn("step #{step.name} of task #{step.task_id} could not be given back: #{e.message}")
+        Logging.log(Logger::WARN, :worker, "a step without a handler could not be given back; its claim expires",
+                    task: step.task_id, step: step.name, error: e.message)
       end
 
       def call(handler, execution, timeout_ms)
@@ -132,7 +133,8 @@ module Stepwell
         end
         return start_thread unless full
 
-        Stepwell.logger.error("#{@hung.size} threads hang and cannot be killed: restart this process (kill -9)")
+        Logging.log(Logger::ERROR, :worker, "threads hang and cannot be killed: restart this process (kill -9)",
+                    threads: @hung.size)
       end
 
       # @return [Boolean] whether this is a thread that hung, and its end makes room for one that was not started then
@@ -147,7 +149,8 @@ module Stepwell
 
       def log(step, thread)
         where = thread.backtrace&.first(5)&.join(" < ")
-        Stepwell.logger.error("step #{step.name} of task #{step.task_id} does not end, its thread is killed: #{where}")
+        Logging.log(Logger::ERROR, :step, "the handler does not end, its thread is killed", task: step.task_id,
+                                                                                            step: step.name, at: where)
       end
     end
   end

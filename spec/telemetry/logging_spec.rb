@@ -1,0 +1,239 @@
+# frozen_string_literal: true
+
+require "spec_helper"
+
+RSpec.describe "log lines" do
+  plain = /\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z (?:ERROR|WARN|INFO|DEBUG) (?<component>[A-Z]+) (?<message>.+)\n\z/
+
+  # Code of a program that has Rust and Ruby say something, and ends.
+  program = <<~RUBY
+    talks = Class.new(Stepwell::StepHandler) { define_method(:call) { |step| step.logger.info("weighing\\n2 kg") } }
+    Stepwell.workflow("spec/talks") { step :only, talks }
+    Stepwell::Orchestrator.embedded do
+      worker = Stepwell::Worker.new(namespaces: "spec", concurrency: 1).start
+      task = Stepwell.submit("spec/talks", {}, correlation_id: "c 1").wait(timeout: 20)
+      Stepwell.logger.warn("the application's own")
+      puts task.id
+      worker.stop
+    end
+  RUBY
+
+  # Runs the program in a process of its own.
+  def run_program(code, **settings)
+    variables = settings.transform_keys { |key| "STEPWELL__LOGGING__#{key.to_s.upcase}" }
+    run_ruby(code, env: { "DATABASE_URL" => database_url, "STEPWELL__LOGGING__LEVEL" => "info", **variables })
+  end
+
+  describe "of both languages" do
+    it "have one pattern, and a task that finishes has one of them" do
+      process = run_program(program)
+      id = process.gets
+      expect(process.wait).to be_success
+      lines = process.errors.lines.map { |line| plain.match(line) or raise "another pattern: #{line}" }
+      lines = lines.map { |line| "#{line[:component]} #{line[:message]}" }
+
+      expect(lines).to include(/\AORCHESTRATOR orchestrator started database=/, /\AWORKER worker started worker=/,
+                               "STEP weighing\\n2 kg task=#{id} step=only attempt=1 correlation_id=\"c 1\"",
+                               "TASK the application's own", /\AWORKER worker stopped /)
+      expect(lines.grep(/ finished /))
+        .to match([%r{\ATASK finished workflow=spec/talks task=#{id} state=complete ms=\d+\z}])
+      expect(lines.size).to eq(6)
+    end
+
+    it "are JSON objects with the same keys, when asked for" do
+      process = run_program(program, format: "json")
+      id = process.gets
+      expect(process.wait).to be_success
+      lines = process.errors.lines.map { |line| JSON.parse(line) }
+
+      expect(lines.map(&:keys)).to all(eq(%w[time level component message fields]))
+      expect(lines).to include(
+        include("level" => "INFO", "component" => "STEP", "message" => "weighing\n2 kg",
+                "fields" => { "task" => id, "step" => "only", "attempt" => 1, "correlation_id" => "c 1" }),
+        include("component" => "TASK", "message" => "finished",
+                "fields" => include("task" => id, "state" => "complete", "ms" => Integer))
+      )
+    end
+
+    it "have a line a step at debug" do
+      process = run_program(program, components__step: "debug")
+      id = process.gets
+      expect(process.wait).to be_success
+      expect(process.errors.lines.grep(/DEBUG/)).to match(
+        [/DEBUG STEP the handler has ended task=#{id} step=only attempt=1 outcome=complete ms=\d+$/]
+      )
+    end
+  end
+
+  describe "of the shared test vector" do
+    cases = JSON.parse(File.read(File.join(Specs::ROOT, "tests/golden/log_lines.json")))
+    after { Stepwell.logging(format: :auto) }
+
+    # @return [String] without its newline
+    def line_of(given, format)
+      Stepwell.logging(format: format)
+      time = Time.at(*given["time"], :nsec)
+      message = { message: given["message"], **given["fields"] }
+      Stepwell::Logging::Formatter.new.call(given["level"].upcase, time, given["component"], message).chomp
+    end
+
+    cases.each do |given|
+      next if given["level"] == "trace" # which Ruby's Logger does not know
+
+      it "are what Rust makes of them: #{given["about"]}" do
+        %w[plain pretty json].each { |format| expect(line_of(given, format)).to eq(given[format]) }
+        Stepwell.logging(format: :plain)
+        entry = Stepwell::Logging::Entry.new(given["component"], given["message"], given["fields"])
+        expect(Stepwell::Logging::Line.new(entry)).to eq(given["text"])
+      end
+    end
+  end
+
+  describe "of Stepwell.logger" do
+    after { Stepwell.logging(level: :warn, format: :auto, components: { worker: nil, task: nil }) }
+
+    def written(&block)
+      pattern = nil
+      expect(&block).to output(satisfy { |text| pattern = text }).to_stderr_from_any_process
+      pattern.lines.map { |line| line.split(" ", 2).last.chomp }
+    end
+
+    it "pass by level and component, which can be changed at any time" do
+      lines = written do
+        Stepwell.logger.info("not important")
+        Stepwell.logging(level: :info, components: { worker: :debug })
+        Stepwell.logger.debug("not important either")
+        Stepwell.logger.debug("worker") { "of a component" }
+        Stepwell.logging(components: { worker: nil })
+        Stepwell.logger.debug("worker") { raise "nobody asks for it" }
+        Stepwell.logger.level = :error
+        Stepwell.logger.warn("no longer important")
+        Stepwell.logger.unknown("always")
+      end
+      expect(lines).to eq(["DEBUG WORKER of a component", "ERROR TASK always"])
+      expect(Stepwell.logger).to be_error.and(have_attributes(warn?: false, level: Logger::ERROR))
+    end
+
+    it "hold texts, exceptions and fields, whatever stands in them" do
+      lines = written do
+        Stepwell.logger.warn("caf\xE9".b)
+        Stepwell.logger.warn(RuntimeError.new("broken"))
+        Stepwell.logger.warn(message: "weighed", weight: 2.5, what: :box, nothing: nil, large: 2**70, at: nil)
+        Stepwell.logger.warn([1, nil])
+        Stepwell.logger << "as it is\n" # "it is" without its first word
+      end
+      expect(lines).to eq(["WARN TASK caf\uFFFD", "WARN TASK broken error=RuntimeError",
+                           "WARN TASK weighed weight=2.5 what=box large=#{2**70}", "WARN TASK [1, nil]", "it is"])
+    end
+
+    it "are changed by what is right only, and wholly or not at all" do
+      { { level: :loud } => /level: "loud" is none of error, warn, info, debug, trace/,
+        { level: :debug, format: :xml } => /format: "xml" is none of auto, pretty, plain, json/,
+        { level: :debug, components: { workers: :info } } => /"workers" is no component of log lines: task, worker, /,
+        { components: { worker: :loud } } => /worker: "loud" is none of error/ }.each do |settings, message|
+        expect { Stepwell.logging(**settings) }.to raise_error(Stepwell::ConfigurationError, message)
+      end
+      expect(Stepwell.logger.level).to eq(Logger::WARN)
+    end
+  end
+
+  describe "of a logger of the application" do
+    after { Stepwell.logging(level: :warn) }
+
+    # Orchestrator and worker start, work and stop.
+    def work
+      define_single { |step| step.logger.info("weighing") }
+      orchestrator = Stepwell::Orchestrator.embedded(database_url: database_url)
+      worker = Stepwell::Worker.new(namespaces: "spec", concurrency: 1, orchestrator: orchestrator).start
+      orchestrator.submit("spec/single", {}, correlation_id: "c1").wait(timeout: 20)
+    ensure
+      worker&.stop
+      orchestrator&.stop
+    end
+
+    it "are Rust's too" do
+      log = logged
+      Stepwell.logging(level: :info)
+      task = work
+      eventually { log.string.include?("TASK finished") }
+      Stepwell.logger = nil
+
+      expect(log.string.lines).to include(
+        /INFO -- : ORCHESTRATOR orchestrator started database=/, /INFO -- : WORKER worker started worker=/,
+        /INFO -- : STEP weighing task=#{task.id} step=only attempt=1 correlation_id=c1$/,
+        %r{INFO -- : TASK finished workflow=spec/single task=#{task.id} state=complete ms=\d+$}
+      )
+    end
+
+    it "have Stepwell's pattern by its formatter" do
+      log = StringIO.new
+      Stepwell.logger = Logger.new(log, formatter: Stepwell::Logging::Formatter.new)
+      Stepwell.logging(level: :info)
+      work
+      eventually { log.string.include?("TASK finished") }
+      Stepwell.logger = nil
+
+      expect(log.string.lines).to all(match(plain))
+    end
+
+    it "go to standard error when it raises" do
+      broken = Logger.new(StringIO.new)
+      def broken.warn = raise("the disk is full")
+      def broken.info = raise("the disk is full")
+      Stepwell.logger = broken
+      Stepwell.logging(level: :info)
+      expect do
+        Stepwell::Orchestrator.embedded(database_url: database_url).stop
+        Stepwell.logger = nil
+      end.to output(/\A.* INFO ORCHESTRATOR orchestrator started .*\n\z/).to_stderr_from_any_process
+    end
+
+    it "come from a forked child by a thread of its own" do
+      process = run_program(<<~RUBY)
+        Stepwell.logger = Logger.new($stdout, formatter: ->(_, _, _, message) { "\#{Process.pid} \#{message}\\n" })
+        def log = Stepwell::Worker.new(namespaces: "other", concurrency: 1).start.stop
+        log
+        child = fork { log }
+        Process.wait(child)
+        puts "child was \#{child}"
+      RUBY
+      said = []
+      said << process.gets until said.last&.start_with?("child was")
+      expect(process.wait).to be_success
+      child = said.pop[/\d+/]
+
+      expect(said).to include(/\A#{process.pid} WORKER worker started/, /\A#{child} WORKER worker started/,
+                              /\A#{child} WORKER worker stopped/)
+      expect(process.errors).to eq("")
+    end
+  end
+
+  describe "of a process" do
+    it "are all there when it ends in order" do
+      process = run_program("3000.times { |n| Stepwell.logger.info(\"line \#{n}\") }")
+      expect(process.wait).to be_success
+      expect(process.errors.lines.map { |line| line[/TASK line (\d+)$/, 1].to_i }).to eq((0...3000).to_a)
+    end
+
+    it "are dropped and counted when nobody reads them, and nobody waits" do
+      process = run_program(<<~RUBY)
+        before = $stderr.dup
+        reader, full = IO.pipe
+        $stderr.reopen(full)
+        full.close
+        30_000.times { |n| Stepwell.logger.info("line \#{n}") }
+        puts Stepwell::Native::Logging.dropped.positive?
+        text = +""
+        until text.include?("were dropped")
+          text << reader.readpartial(65_536)
+        end
+        $stderr.reopen(before)
+        puts text.scan("TASK line").size + text[/WARN HEALTH (\\d+) lines were dropped/, 1].to_i
+      RUBY
+
+      expect(process.gets).to eq("true")
+      expect(process.gets).to eq("30000")
+      expect(process.wait).to be_success
+    end
+  end
+end
