@@ -121,7 +121,7 @@ RSpec.describe "Stepwell.configure" do
     start_stepwell
     task = Stepwell.submit("spec/single").wait(timeout: 20)
 
-    expect(lines.string).to match(/INFO -- : weighing task=#{task.id} step=only attempt=1$/)
-    expect(lines.string).to match(/DEBUG -- : by block task=#{task.id} step=only attempt=1$/)
+    expect(lines.string).to match(/INFO -- : STEP weighing task=#{task.id} step=only attempt=1$/)
+    expect(lines.string).to match(/DEBUG -- : STEP by block task=#{task.id} step=only attempt=1$/)
   end
 end

@@ -1,7 +1,5 @@
 # frozen_string_literal: true
 
-require "rspec/matchers/built_in/output"
-
 # Lines are written by a thread that has a moment of its own.
 module Specs
   module LastLines
@@ -14,6 +12,7 @@ module Specs
     end
   end
 end
+RSpec::Matchers::BuiltIn.const_get(:Output) # loads the next one too
 RSpec::Matchers::BuiltIn::CaptureStreamToTempfile.prepend(Specs::LastLines)
 
 # After each example: what it started is stopped, and what it left behind, swallowed or printed makes it fail.

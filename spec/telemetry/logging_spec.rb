@@ -176,6 +176,20 @@ RSpec.describe "log lines" do
       expect(log.string.lines).to all(match(plain))
     end
 
+    it "are taken by one that is no Logger of the standard library" do
+      duck = Class.new do
+        def lines = @lines ||= []
+        %i[debug info warn error fatal].each { |level| define_method(level) { |&it| lines << "#{level} #{it.call}" } }
+        def level = :trace
+      end.new
+      Stepwell.logger = duck
+      Stepwell.logging(level: :info)
+      task = work
+      eventually { duck.lines.any?(/TASK finished/) }
+
+      expect(duck.lines).to include(/\Ainfo WORKER worker started/, /\Ainfo STEP weighing task=#{task.id} step=only /)
+    end
+
     it "go to standard error when it raises" do
       broken = Logger.new(StringIO.new)
       def broken.warn = raise("the disk is full")

@@ -4,7 +4,9 @@ use std::borrow::Cow;
 use std::time::{Duration, UNIX_EPOCH};
 
 use magnus::value::ReprValue;
-use magnus::{function, r_hash::ForEach, Error, Float, Integer, IntoValue, Object, RArray, RHash, RModule, Ruby, Value};
+use magnus::{
+    function, r_hash::ForEach, Error, Float, Integer, IntoValue, Object, RArray, RHash, RModule, Ruby, Value,
+};
 use magnus::{Module, TryConvert};
 use stepwell::telemetry::{self, Component, Format, Level, Record};
 
@@ -32,7 +34,14 @@ pub(crate) fn init(native: RModule) -> Result<(), Error> {
 }
 
 /// The line of one call of Ruby's logger, in the format that is set.
-fn line(ruby: &Ruby, time: (u64, u32), level: u8, about: String, message: String, fields: RHash) -> Result<String, Error> {
+fn line(
+    ruby: &Ruby,
+    time: (u64, u32),
+    level: u8,
+    about: String,
+    message: String,
+    fields: RHash,
+) -> Result<String, Error> {
     entry(ruby, || {
         let mut record = record(ruby, about, message, fields)?;
         record.time = UNIX_EPOCH + Duration::new(time.0, time.1);

@@ -116,9 +116,7 @@ mod tests {
             }
         });
         assert_eq!(lines.len(), 2, "{lines:#?}");
-        assert!(
-            lines[0].contains("WARN DATABASE trouble, trying again until it is over loop=one error=")
-        );
+        assert!(lines[0].contains("WARN DATABASE trouble, trying again until it is over loop=one error="));
         assert!(lines[1].contains("INFO DATABASE works again") && lines[1].contains("failures=30"));
     }
 

@@ -55,7 +55,10 @@ mod tests {
         let logging = load("{}").unwrap();
         assert_eq!((logging.level, logging.format, logging.components.len()), (Level::Info, Format::Auto, 0));
         let logging = load(r#"{"level": "WARN", "format": "json", "components": {"worker": "debug"}}"#).unwrap();
-        assert_eq!((logging.level, logging.format, logging.components["worker"]), (Level::Warn, Format::Json, Level::Debug));
+        assert_eq!(
+            (logging.level, logging.format, logging.components["worker"]),
+            (Level::Warn, Format::Json, Level::Debug)
+        );
     }
 
     #[test]

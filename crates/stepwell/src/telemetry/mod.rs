@@ -1,7 +1,8 @@
 //! Logging: lines of one pattern from both languages, to standard error or to the program's own logger, without secrets,
 //! and never in anybody's way. What passes is decided by level and component ([`Level`], [`Component`]).
 //!
-//! `tracing` events go through [`layer`] into [`output`]; lines of Ruby are formatted here too and take the same way.
+//! Events of `tracing` become records (`layer`), which are put in a queue of the process (`output`) and formatted by the
+//! thread that writes them; lines of Ruby are formatted here too and take the same way out.
 
 mod component;
 mod format;
@@ -34,11 +35,13 @@ use crate::config;
 /// `tracing` events to standard error, unless the program has a subscriber already.
 pub fn init(logging: &config::Logging) {
     settings::configure(logging);
+    if tracing::dispatcher::has_been_set() {
+        return; // a second orchestrator in the process, or an application with its own subscriber
+    }
     // Further layers, each with its own filter, are added here.
     let lines = layer::Lines(output::send).with_filter(settings::ByComponent(&settings::ACTIVE));
     let subscriber = tracing_subscriber::registry().with(lines);
-    // A second orchestrator in the process, or an application with its own subscriber: nothing to do.
-    let _already_set = tracing::subscriber::set_global_default(subscriber);
+    let _another_was_faster = tracing::subscriber::set_global_default(subscriber);
 }
 
 /// Sets the level of all components that have none of their own, from now on.

@@ -164,9 +164,13 @@ pub fn flush(patience: Duration) -> bool {
     Process::existing().0.is_none_or(|process| process.written.drain(patience))
 }
 
-/// Counts lines that never came here, because they could not be made in time; the next line that is written tells.
+/// Counts lines that never came here, because they could not be made in time.
 pub(crate) fn count_dropped(lines: usize) {
-    Process::current().written.dropped(lines as u64);
+    let process = Process::current();
+    match FORWARDING.load(Relaxed) {
+        true => process.forwarded.dropped(lines as u64),
+        false => process.written.dropped(lines as u64),
+    }
     DROPPED.fetch_add(lines as u64, Relaxed);
 }
 
