@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn levels_formats_and_components_are_read_by_their_names() {
-        let logging = load("{}").unwrap();
+        let logging = Config::load(Some("production")).unwrap().logging;
         assert_eq!((logging.level, logging.format, logging.components.len()), (Level::Info, Format::Auto, 0));
         let logging = load(r#"{"level": "WARN", "format": "json", "components": {"worker": "debug"}}"#).unwrap();
         assert_eq!(

@@ -78,9 +78,9 @@ impl Settings {
 
     /// Whether a line of Rust is written. Of other crates' only what is wrong; sqlx's warnings are of slow statements.
     fn wants(&self, target: &str, level: Level) -> bool {
-        let most = match target.split("::").next() {
-            Some("stepwell" | "stepwell_cli" | "stepwell_native") => Level::Trace,
-            Some("sqlx") => Level::Error,
+        let most = match target.split("::").next().unwrap_or_default() {
+            ours if ours.starts_with("stepwell") => Level::Trace,
+            database if database.starts_with("sqlx") => Level::Error,
             _ => Level::Warn,
         };
         level <= most && level <= self.level_of(Component::of(target))
@@ -143,7 +143,9 @@ mod tests {
     fn of_other_crates_only_what_is_wrong() {
         let settings = Settings::new();
         settings.set_level(Level::Trace);
-        assert!(!settings.wants("sqlx::query", Level::Warn) && settings.wants("sqlx::query", Level::Error));
+        for sqlx in ["sqlx::query", "sqlx_core::pool::connection"] {
+            assert!(!settings.wants(sqlx, Level::Warn) && settings.wants(sqlx, Level::Error));
+        }
         assert!(!settings.wants("rustls", Level::Info) && settings.wants("rustls", Level::Warn));
     }
 
