@@ -2,7 +2,8 @@
 -- commit and the tasks exist, roll back and they never did.
 -- p_requests: one object a task: {workflow: "namespace/name", context: {...}, and optionally version, task_id
 --   (uuid v7; made here when absent), priority (name or -10..10), idempotency_key, correlation_id, tags: [text],
---   trace_context: {...}, validated: digest of the definition that the client has checked the context against}.
+--   trace_context: {traceparent, tracestate} as W3C says them (what cannot be read is ignored),
+--   validated: digest of the definition that the client has checked the context against}.
 -- Called by: clients. Locks: the idempotency keys it inserts, in key order.
 -- Returns one row a request, in order: the id of its task, and whether this request created it (false: the
 -- idempotency key had settled on that task before). Raises SW003 for a request without the required shape.

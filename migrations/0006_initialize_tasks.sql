@@ -1,11 +1,12 @@
 -- Hop 2 of 5: turns requests into tasks with steps and enqueues the root steps; then fills the queues with what waits for
 -- its turn.
 -- Called by: the orchestrator's request loop. p_batch: at most this many requests, and as many steps to fill up with.
+-- p_traced: whether to return the trace contexts that came with requests.
 -- Locks: the messages it pops (SKIP LOCKED), then as dispatch_steps. Tasks: -> in_progress, pending (to be validated) or error (rejected).
 -- Steps: -> enqueued (roots) or pending.
-create function stepwell.initialize_tasks(p_batch integer)
+create function stepwell.initialize_tasks(p_batch integer, p_traced boolean default false)
 returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
-               namespaces text[], finished uuid[])
+               namespaces text[], finished uuid[], traces text)
 language plpgsql as $$
 declare
   v_messages jsonb[];
@@ -16,15 +17,26 @@ begin
   if v_messages is null then
     -- unvalidated: also what an orchestrator left that died before it could check them
     return query select 0, 0, 0, (select count(*)::integer from (select from stepwell.unvalidated_tasks limit 1) u), 0,
-                        '{}'::text[], '{}'::uuid[];
+                        '{}'::text[], '{}'::uuid[], null::text;
     return;
   end if;
   select * into v_outcome from stepwell.initialize_requests(v_messages, v_times);
   return query
     select v_outcome.popped, v_outcome.initialized, v_outcome.rejected, v_outcome.unvalidated, v_outcome.dead,
-           v_outcome.namespaces || d.namespaces, v_outcome.finished
+           v_outcome.namespaces || d.namespaces, v_outcome.finished,
+           case when p_traced then stepwell.request_traces(v_messages) end
       from stepwell.dispatch_steps(p_batch) d;
 end
+$$;
+
+-- The requests that came with a trace context, as initialize_tasks tells them: a JSON array of objects.
+create function stepwell.request_traces(p_messages jsonb[]) returns text
+language sql immutable as $$
+  select jsonb_agg(jsonb_build_object(
+           'task_id', m -> 'task_id', 'workflow', m -> 'workflow',
+           'traceparent', m #> '{trace_context,traceparent}', 'tracestate', m #> '{trace_context,tracestate}'))::text
+    from unnest(p_messages) m
+   where jsonb_typeof(m #> '{trace_context,traceparent}') = 'string'
 $$;
 
 -- Takes up to p_batch requests and deletes them: half of them the oldest, and, when there are more than that, the oldest of

@@ -4,7 +4,8 @@
 -- Sends the results of attempts to step_results and shrinks the claims they came from.
 -- p_results: {claim, task_id, step, attempt, outcome: complete | retryable | permanent | timeout, and
 --   result: any JSON | error: {class, ancestors: [class], code, message, backtrace, context}, retry_after: seconds or
---   an HTTP date, metadata: {headers, backoff_hint: {type, delay}, ...}, worker, duration_us}. They pass to the queue unchanged.
+--   an HTTP date, metadata: {headers, backoff_hint: {type, delay}, ...}, worker, duration_us,
+--   trace: {traceparent, workflow, name of the step}}. They pass to the queue unchanged.
 -- Called by: workers. Locks: claims by id. Returns the 1-based places of the results that were refused because the
 -- claim no longer holds that attempt (lease lost); a report repeated after its commit is refused whole, a no-op.
 create function stepwell.report_results(p_worker_id text, p_results jsonb[]) returns integer[]

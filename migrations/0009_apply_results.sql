@@ -1,13 +1,14 @@
 -- Hop 5 of 5: applies what workers reported: finishes, retries and fails steps, counts down dependents, enqueues the
 -- newly ready, finishes tasks; then fills the queues with what waits for its turn.
 -- Called by: the orchestrator's result loop. p_batch: at most this many results, and as many steps to fill up with.
+-- p_traced: whether to return the traces that came with results.
 -- Locks: the messages it pops (SKIP LOCKED), then tasks by id; their steps are guarded by that; then as dispatch_steps.
 -- Fence: a result counts only for the attempt that its step is on while the step is 'enqueued'; any other is dropped
 -- and counted as stale. Steps: enqueued -> complete | waiting_for_retry | error; dependents pending -> enqueued.
 -- Tasks: in_progress -> complete | error.
-create function stepwell.apply_results(p_batch integer)
+create function stepwell.apply_results(p_batch integer, p_traced boolean default false)
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
-               namespaces text[], finished uuid[])
+               namespaces text[], finished uuid[], traces text)
 language plpgsql as $$
 declare
   v_messages jsonb[];
@@ -16,15 +17,25 @@ declare
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
   if v_messages is null then
-    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[];
+    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], null::text;
     return;
   end if;
   select * into v_applied from stepwell.apply_messages(v_messages, v_times);
   return query
     select v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale, v_applied.dead,
-           v_applied.namespaces || d.namespaces, v_applied.finished
+           v_applied.namespaces || d.namespaces, v_applied.finished,
+           case when p_traced then stepwell.result_traces(v_messages) end
       from stepwell.dispatch_steps(p_batch) d;
 end
+$$;
+
+-- The results that came with a trace, as apply_results tells them: a JSON array of objects.
+create function stepwell.result_traces(p_messages jsonb[]) returns text
+language sql immutable as $$
+  select jsonb_agg((m -> 'trace') || jsonb_build_object('task_id', m -> 'task_id', 'attempt', m -> 'attempt',
+                                                        'outcome', m -> 'outcome'))::text
+    from unnest(p_messages) m
+   where jsonb_typeof(m -> 'trace') = 'object'
 $$;
 
 -- apply_results without the queue. Called by: apply_results, bury_message.

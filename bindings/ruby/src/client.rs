@@ -7,6 +7,7 @@ use std::time::Duration;
 use magnus::{function, method, typed_data::Obj, Error, Module, Object, RArray, RModule, Ruby};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use stepwell::telemetry::traces::TraceContext;
 use stepwell::{Client, Request};
 
 use crate::database::NativeDatabase;
@@ -29,6 +30,7 @@ struct RequestInput {
     correlation_id: Option<String>,
     #[serde(default)]
     tags: Vec<String>,
+    trace_context: Option<TraceContext>,
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
@@ -198,6 +200,7 @@ impl RequestInput {
             idempotency_key: self.idempotency_key,
             correlation_id: self.correlation_id,
             tags: self.tags,
+            trace_context: self.trace_context,
         }
     }
 }

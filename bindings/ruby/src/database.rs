@@ -17,6 +17,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_singleton_method("connect", function!(connect, 2))?;
     class.define_method("url", method!(url, 0))?;
     class.define_method("place", method!(place, 1))?;
+    class.define_method("flush_traces", method!(flush_traces, 0))?;
     class.define_method("close", method!(close, 0))?;
     Ok(())
 }
@@ -36,6 +37,17 @@ fn url(ruby: &Ruby, database: &NativeDatabase) -> Result<String, Error> {
 /// A number that namespaces on the same database share; 0 on the default one.
 fn place(ruby: &Ruby, database: &NativeDatabase, namespace: String) -> Result<usize, Error> {
     entry(ruby, || Ok(database.0.get(ruby)?.place(&namespace)))
+}
+
+/// Waits, a few seconds at most, until the receiver of traces has what was recorded, if there is one.
+fn flush_traces(ruby: &Ruby, database: &NativeDatabase) -> Result<(), Error> {
+    entry(ruby, || {
+        let database = database.0.get(ruby)?.default().clone();
+        block_on(ruby, async move {
+            database.flush_traces().await;
+            Ok(())
+        })
+    })
 }
 
 fn close(ruby: &Ruby, database: &NativeDatabase) -> Result<(), Error> {

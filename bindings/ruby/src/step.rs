@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use magnus::{method, Error, Module, RModule, Ruby};
 use stepwell::store::ClaimedStep;
+use stepwell::telemetry::traces::StepTrace;
 
 #[magnus::wrap(class = "Stepwell::Native::Step", free_immediately, size)]
 pub(crate) struct NativeStep {
@@ -32,5 +33,17 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("results_json", method!(|step: &NativeStep| step.step.results.clone(), 0))?;
     class.define_method("config_json", method!(|step: &NativeStep| step.step.config.clone(), 0))?;
     class.define_method("correlation_id", method!(|step: &NativeStep| step.step.correlation_id.clone(), 0))?;
+    class.define_method("trace_context_json", method!(trace_context_json, 0))?;
+    class.define_method("handler_span?", method!(has_handler_span, 0))?;
     Ok(())
+}
+
+/// Nil for a step without a trace.
+fn trace_context_json(step: &NativeStep) -> Option<String> {
+    serde_json::to_string(&step.step.trace.as_ref()?.context()).ok()
+}
+
+/// Whether the span of the handler is exported from here.
+fn has_handler_span(step: &NativeStep) -> bool {
+    step.step.trace.as_ref().is_some_and(StepTrace::has_handler_span)
 }

@@ -19,6 +19,7 @@ use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
 use crate::store::{EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
 use crate::telemetry::target;
+use crate::telemetry::traces::{Submitting, TraceContext};
 use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
 
 use homes::Homes;
@@ -56,6 +57,8 @@ pub struct Request {
     pub correlation_id: Option<String>,
     /// For finding it again.
     pub tags: Vec<String>,
+    /// The trace that the submitter is in.
+    pub trace_context: Option<TraceContext>,
 }
 
 /// A client of one database, or of several: then each call goes to the one that its namespace or task lives on. Cheap to
@@ -93,6 +96,8 @@ struct Message<'a> {
     correlation_id: Option<&'a str>,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     tags: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace_context: Option<TraceContext>,
     context: &'a RawValue,
 }
 
@@ -143,11 +148,14 @@ impl Client {
     /// # Errors
     /// [`Error::Validation`] that names each request and field that is wrong; [`Error::UnknownWorkflow`].
     pub async fn submit(&self, requests: &[Request]) -> Result<Vec<Submitted>> {
+        let traces = self.databases.default().traces();
+        let mut traced = Vec::new();
         let mut messages = Vec::with_capacity(requests.len());
         let mut problems = Vec::new();
         for (index, request) in requests.iter().enumerate() {
             let known = self.know(&request.workflow, request.version.as_deref()).await?;
-            match message(request, &known) {
+            traced.extend(traces.map(|traces| traces.submitting(request.trace_context.as_ref())));
+            match message(request, &known, traced.last()) {
                 Ok(message) => messages.push(message),
                 Err(found) if requests.len() == 1 => problems.extend(found),
                 Err(found) => {
@@ -163,6 +171,15 @@ impl Client {
             };
             return Err(Error::validation(what, problems));
         }
+        let submitted = self.send_all(requests, messages).await;
+        if let Some(traces) = traces {
+            traces.submitted(requests.iter().map(|request| request.workflow.as_str()), traced, &submitted);
+        }
+        submitted
+    }
+
+    /// Sends each request's message to the database that its namespace lives on.
+    async fn send_all(&self, requests: &[Request], messages: Vec<String>) -> Result<Vec<Submitted>> {
         if self.databases.count() == 1 {
             return send(self.databases.default(), &messages).await;
         }
@@ -508,7 +525,7 @@ fn late(task_id: Uuid, timeout: Duration, reason: &str) -> Error {
     Error::WaitTimeout { task_id, timeout, reason: reason.to_owned() }
 }
 
-fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {
+fn message(request: &Request, known: &Known, traced: Option<&Submitting>) -> Result<String, Vec<Problem>> {
     let mut problems = Vec::new();
     let context = match serde_json::from_str::<&RawValue>(&request.context) {
         Ok(context) if context.get().starts_with('{') => Some(context),
@@ -538,6 +555,7 @@ fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {
     if request.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > 255) {
         problems.push(Problem::new("idempotency_key", "must be a text of 1 to 255 characters"));
     }
+    problems.extend(request.trace_context.as_ref().and_then(TraceContext::problem));
     let Some(context) = context.filter(|_| problems.is_empty()) else { return Err(problems) };
     let message = Message {
         task_id: Uuid::now_v7(),
@@ -548,6 +566,7 @@ fn message(request: &Request, known: &Known) -> Result<String, Vec<Problem>> {
         idempotency_key: request.idempotency_key.as_deref(),
         correlation_id: request.correlation_id.as_deref(),
         tags: &request.tags,
+        trace_context: traced.map_or_else(|| request.trace_context.clone(), |traced| Some(traced.context())),
         context,
     };
     serde_json::to_string(&message).map_err(|error| vec![Problem::new("", error.to_string())])

@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::signals::{Signals, Topic};
 use crate::store::Store;
+use crate::telemetry::traces::Traces;
 
 const CHANNEL: &str = "stepwell";
 /// Other processes hear of the same thing at most this often.
@@ -32,6 +33,7 @@ struct Inner {
     signals: Signals,
     outage: Arc<Outage>,
     config: Config,
+    traces: Option<Traces>,
     /// Marks this process's notifications, so that it does not wake itself twice.
     instance: String,
     shutdown: CancellationToken,
@@ -42,26 +44,32 @@ impl Database {
     /// Connects, and starts listening for wake-ups of other processes.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// As [`Store::open`]; [`Error::Configuration`] for a receiver of traces that is none.
     pub async fn connect(url: &str, config: &Config) -> Result<Self> {
-        Ok(Self::over(Store::open(url, &config.database).await?, url, config))
+        Self::connect_traced(url, config, Traces::start(&config.traces)?).await
+    }
+
+    /// The same, with traces that it shares with others.
+    pub(crate) async fn connect_traced(url: &str, config: &Config, traces: Option<Traces>) -> Result<Self> {
+        Ok(Self::over(Store::open(url, &config.database).await?, url, config, traces))
     }
 
     /// A link to a database that may be away: the first call connects.
     ///
     /// # Errors
     /// [`Error::Database`] for what is no URL.
-    pub(crate) fn lazy(url: &str, config: &Config) -> Result<Self> {
-        Ok(Self::over(Store::lazy(url, &config.database)?, url, config))
+    pub(crate) fn lazy(url: &str, config: &Config, traces: Option<Traces>) -> Result<Self> {
+        Ok(Self::over(Store::lazy(url, &config.database)?, url, config, traces))
     }
 
-    fn over(store: Store, url: &str, config: &Config) -> Self {
+    fn over(store: Store, url: &str, config: &Config, traces: Option<Traces>) -> Self {
         let database = Self(Arc::new(Inner {
             store,
             url: url.to_owned(),
             signals: Signals::default(),
             outage: Arc::default(),
             config: config.clone(),
+            traces,
             instance: Uuid::now_v7().simple().to_string(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -85,6 +93,24 @@ impl Database {
     /// The settings it was connected with.
     pub fn config(&self) -> &Config {
         &self.0.config
+    }
+
+    /// Where spans are recorded; none when nothing is exported.
+    pub(crate) fn traces(&self) -> Option<&Traces> {
+        self.0.traces.as_ref()
+    }
+
+    /// Waits until the receiver of traces has what was recorded, a few seconds at most. Nothing to wait for when nothing
+    /// is exported.
+    pub async fn flush_traces(&self) {
+        if let Some(traces) = self.traces() {
+            traces.flush().await;
+        }
+    }
+
+    /// How many spans the receiver of traces has not taken, or found no place to wait for it, since this link was made.
+    pub fn lost_spans(&self) -> u64 {
+        self.traces().map_or(0, Traces::lost)
     }
 
     pub(crate) fn signals(&self) -> &Signals {
@@ -119,6 +145,7 @@ impl Database {
 
     /// Ends the background tasks and all connections.
     pub async fn close(&self) {
+        self.flush_traces().await;
         self.0.shutdown.cancel();
         self.0.tasks.close();
         self.0.tasks.wait().await;

@@ -12,6 +12,7 @@ use crate::config::Config;
 use crate::database::Database;
 use crate::error::{Error, Result};
 use crate::signals::lock;
+use crate::telemetry::traces::Traces;
 
 /// One process's links to all databases. Cheap to clone; [`close`](Self::close) ends them for all clones.
 #[derive(Debug, Clone)]
@@ -33,6 +34,7 @@ struct Others {
 struct Link {
     url: String,
     config: Config,
+    traces: Option<Traces>,
     namespaces: Vec<String>,
     database: OnceLock<Database>,
 }
@@ -49,11 +51,12 @@ impl Databases {
     /// # Errors
     /// As [`Database::connect`]. Where there are several, one that is away does not count: it is tried again.
     pub async fn connect(url: &str, config: &Config) -> Result<Self> {
-        let others = others(url, config);
-        let default = match Database::connect(url, config).await {
+        let traces = Traces::start(&config.traces)?;
+        let others = others(url, config, traces.as_ref());
+        let default = match Database::connect_traced(url, config, traces.clone()).await {
             Err(error) if error.is_transient() && others.is_some() => {
                 tracing::warn!(%error, "a database is away; what lives on the others goes on");
-                Database::lazy(url, config)?
+                Database::lazy(url, config, traces)?
             }
             connected => connected?,
         };
@@ -138,7 +141,7 @@ impl Others {
         if let Some(database) = link.database.get() {
             return Ok(database); // another thread was first
         }
-        let database = Database::lazy(&link.url, &link.config)?;
+        let database = Database::lazy(&link.url, &link.config, link.traces.clone())?;
         Ok(link.database.get_or_init(|| database))
     }
 
@@ -150,7 +153,7 @@ impl Others {
 }
 
 /// None when every namespace lives on the default database.
-fn others(default_url: &str, config: &Config) -> Option<Others> {
+fn others(default_url: &str, config: &Config, traces: Option<&Traces>) -> Option<Others> {
     let mut others = Others { places: HashMap::new(), links: Vec::new(), closed: Mutex::new(false) };
     for (name, namespace) in config.namespaces.iter().filter(|(_, namespace)| namespace.database_url != default_url) {
         let known = others.links.iter().position(|link| link.url == namespace.database_url);
@@ -158,7 +161,7 @@ fn others(default_url: &str, config: &Config) -> Option<Others> {
             let mut config = config.clone();
             config.database.direct_url = None;
             let (url, namespaces, database) = (namespace.database_url.clone(), Vec::new(), OnceLock::new());
-            others.links.push(Link { url, config, namespaces, database });
+            others.links.push(Link { url, config, traces: traces.cloned(), namespaces, database });
             others.links.len() - 1
         });
         let link = &mut others.links[place];

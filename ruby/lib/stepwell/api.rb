@@ -59,7 +59,8 @@ module Stepwell
     # @param workflow [String] "namespace/name"
     # @param context [Hash] any JSON object; symbol keys become strings
     # @param options [Hash] priority: (:low, :normal, :high, :urgent, -10..10), idempotency_key:, version: (by default
-    #   the newest registered), correlation_id:, tags:
+    #   the newest registered), correlation_id:, tags:, trace_context: ("traceparent" and perhaps "tracestate" as W3C
+    #   says them; by default that of the current span where an OpenTelemetry SDK is loaded)
     # @return [Task] the new task, or the one that the idempotency key stands for
     # @raise [ValidationError] naming each field that is wrong, or an unknown workflow
     # @raise [DatabaseError] when the database refuses, or cannot be reached
@@ -148,9 +149,10 @@ module Stepwell
       leave_private_cluster if running.grep(Worker).none?(&:running?)
     end
 
-    # Stops what still runs, workers first. Called at the end of the process.
+    # Stops what still runs, workers first, and sends off what was traced. Called at the end of the process.
     # @api private
     def stop_all
+      @connections.each { |(pid, _url), connection| connection.database.flush_traces if pid == Process.pid }
       running.to_a.grep(Worker).each { |worker| worker.stop(timeout: 5) }
       running.to_a.grep(Orchestrator).each(&:stop)
       disconnect if @clusters.key?(Process.pid)

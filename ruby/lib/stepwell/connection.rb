@@ -44,12 +44,19 @@ module Stepwell
         RequestInput.from(request, requests.size == 1 ? "the request" : "request #{index}")
       end
       register_for(inputs)
+      in_current_trace(inputs)
       @client.submit(JsonValue.write(inputs)).map { |id| Task.new(self, id) }
     rescue JSON::GeneratorError, EncodingError => e
       raise ValidationError, "the request is not JSON: #{Failure.text(e.message)}"
     end
 
     private
+
+    # Requests that name no trace are in that of the current span, where there is one.
+    def in_current_trace(inputs)
+      trace = Tracing.current
+      inputs.each { |input| input[:trace_context] ||= trace } if trace
+    end
 
     def register_for(inputs)
       definitions = Stepwell.registry.definitions
@@ -62,7 +69,8 @@ module Stepwell
   # A request of {Stepwell.submit_all} as the core takes it.
   # @api private
   module RequestInput
-    KEYS = %i[workflow version context priority idempotency_key correlation_id tags].freeze
+    KEYS = %i[workflow version context priority idempotency_key correlation_id tags trace_context].freeze
+    TRACE_KEYS = %w[traceparent tracestate].freeze
 
     module_function
 
@@ -79,7 +87,19 @@ module Stepwell
 
       text = %i[version priority idempotency_key correlation_id].to_h { |key| [key, request[key]&.to_s] }
       { workflow: request[:workflow].to_s, context: context(request.fetch(:context, {}), where),
-        tags: Array(request[:tags]).map(&:to_s), **text }
+        tags: Array(request[:tags]).map(&:to_s), trace_context: trace_context(request[:trace_context], where), **text }
+    end
+
+    def trace_context(trace, where)
+      return unless trace
+      raise ValidationError, "#{where}: trace_context must be a Hash, not a #{trace.class}" unless trace.is_a?(Hash)
+
+      trace = trace.to_h { |key, value| [key.to_s, value&.to_s] }.compact
+      unknown = trace.keys - TRACE_KEYS
+      return trace if unknown.empty? && trace.key?("traceparent")
+
+      wrong = unknown.empty? ? "no traceparent" : "unknown #{unknown.join(", ")}"
+      raise ValidationError, "#{where}: trace_context: #{wrong}; allowed are #{TRACE_KEYS.join(", ")}"
     end
 
     def context(context, where)

@@ -66,6 +66,14 @@ module Stepwell
       @native.correlation_id
     end
 
+    # @return [Hash{String => String}, nil] W3C trace context, "traceparent" and perhaps "tracestate": give it to what
+    #   the handler calls, so that it is in the task's trace; nil when the task has none
+    def trace_context
+      return @trace_context if defined?(@trace_context)
+
+      @trace_context = @native.trace_context_json&.then { |json| JSON.parse(json) }
+    end
+
     # @return [String] the same for all attempts of this step of this task, and for no other: give it to what must do a
     #   thing once
     def idempotency_key

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::origin::{Effective, Problems};
-use super::{namespaces, Config};
+use super::{namespaces, traces, Config};
 use crate::error::Result;
 
 /// A day is longer than any sensible wait.
@@ -16,6 +16,7 @@ pub(super) fn check(config: &Config, effective: &Effective) -> Result<()> {
     checks.numbers(config);
     checks.durations(config);
     checks.combinations(config);
+    traces::check(&config.traces, effective, &mut checks.problems);
     checks.problems.result()?;
     namespaces::check(&config.namespaces, effective)
 }

@@ -19,6 +19,7 @@ mod logging;
 mod namespaces;
 mod origin;
 mod sections;
+mod traces;
 
 pub(crate) use duration::parse as parse_duration;
 
@@ -35,6 +36,7 @@ pub use logging::Logging;
 pub use namespaces::Namespace;
 pub use origin::{Origin, Setting};
 pub use sections::{Database, Dispatch, Embedded, Masking, Orchestrator, Retention, Worker};
+pub use traces::Traces;
 
 /// Every setting, with its meaning. Defaults stand in `config/stepwell.yml`.
 #[derive(Debug, Clone, Deserialize)]
@@ -59,6 +61,8 @@ pub struct Config {
     pub logging: Logging,
     /// What is hidden wherever people read.
     pub masking: Masking,
+    /// Spans for OpenTelemetry.
+    pub traces: Traces,
 }
 
 impl Config {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -36,7 +37,12 @@ impl Hop for Requests {
     const QUEUE: &'static str = "task_requests";
 
     async fn run(&self, batch: u32) -> Result<u32> {
-        let outcome = self.database.store().initialize_tasks(batch).await?;
+        let traces = self.database.traces();
+        let since = traces.map(|_| SystemTime::now());
+        let outcome = self.database.store().initialize_tasks(batch, traces.is_some()).await?;
+        if let (Some(traces), Some(since)) = (traces, since) {
+            traces.initialized(since, outcome.traces.as_deref());
+        }
         self.totals.initialized(&outcome);
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);

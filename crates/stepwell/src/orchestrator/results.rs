@@ -1,6 +1,7 @@
 //! The result loop: `step_results` -> finished, retried and failed steps, and the queues of the newly ready.
 
 use std::sync::Arc;
+use std::time::SystemTime;
 
 use tokio_util::sync::CancellationToken;
 
@@ -28,7 +29,12 @@ impl Hop for Results {
     const QUEUE: &'static str = "step_results";
 
     async fn run(&self, batch: u32) -> Result<u32> {
-        let outcome = self.database.store().apply_results(batch).await?;
+        let traces = self.database.traces();
+        let since = traces.map(|_| SystemTime::now());
+        let outcome = self.database.store().apply_results(batch, traces.is_some()).await?;
+        if let (Some(traces), Some(since)) = (traces, since) {
+            traces.applied(since, outcome.traces.as_deref());
+        }
         self.totals.applied(&outcome);
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);

@@ -9,6 +9,7 @@ use uuid::Uuid;
 
 use super::{OrFail, Store};
 use crate::error::Result;
+use crate::telemetry::traces::StepTrace;
 
 /// A step that a worker has claimed: all that its handler needs. User JSON is text, never parsed here.
 #[derive(Debug, Clone, FromRow)]
@@ -42,8 +43,11 @@ pub struct ClaimedStep {
     pub results: Option<String>,
     /// The task's correlation id.
     pub correlation_id: Option<String>,
-    /// W3C trace context of the submitter, JSON text.
+    /// W3C trace context of the task, JSON text as it was submitted.
     pub trace_context: Option<String>,
+    /// The trace that it belongs to; none when it has no trace context, or one that cannot be read.
+    #[sqlx(skip)]
+    pub trace: Option<StepTrace>,
     /// Which of its worker's databases it came from.
     #[sqlx(skip)]
     pub lane: usize,

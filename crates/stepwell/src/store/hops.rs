@@ -25,6 +25,8 @@ pub struct Initialized {
     pub namespaces: Vec<String>,
     /// Tasks that reached a terminal state.
     pub finished: Vec<Uuid>,
+    /// Those with a trace, a JSON array as text, when it was asked for.
+    pub traces: Option<String>,
 }
 
 /// Outcome of one `apply_results`.
@@ -46,6 +48,8 @@ pub struct Applied {
     pub namespaces: Vec<String>,
     /// Tasks that reached a terminal state.
     pub finished: Vec<Uuid>,
+    /// Those results that have a trace, a JSON array as text, when it was asked for.
+    pub traces: Option<String>,
 }
 
 /// Outcome of one `wake_due_steps`.
@@ -119,14 +123,28 @@ pub struct UnvalidatedTask {
 }
 
 impl Store {
-    /// Turns up to `batch` requests into tasks.
-    pub async fn initialize_tasks(&self, batch: u32) -> Result<Initialized> {
-        self.hop("select * from stepwell.initialize_tasks($1)", batch).await
+    /// Turns up to `batch` requests into tasks; `traced`: tells which have a trace.
+    pub async fn initialize_tasks(&self, batch: u32, traced: bool) -> Result<Initialized> {
+        self.hop(
+            match traced {
+                true => "select * from stepwell.initialize_tasks($1, true)",
+                false => "select * from stepwell.initialize_tasks($1)",
+            },
+            batch,
+        )
+        .await
     }
 
-    /// Applies up to `batch` results.
-    pub async fn apply_results(&self, batch: u32) -> Result<Applied> {
-        self.hop("select * from stepwell.apply_results($1)", batch).await
+    /// Applies up to `batch` results; `traced`: tells which have a trace.
+    pub async fn apply_results(&self, batch: u32, traced: bool) -> Result<Applied> {
+        self.hop(
+            match traced {
+                true => "select * from stepwell.apply_results($1, true)",
+                false => "select * from stepwell.apply_results($1)",
+            },
+            batch,
+        )
+        .await
     }
 
     /// Enqueues the next attempt of up to `batch` steps whose retry is due.

@@ -3,6 +3,8 @@
 //!
 //! Events of `tracing` become records (`layer`), which are put in a queue of the process (`output`) and formatted by the
 //! thread that writes them; lines of Ruby are formatted here too and take the same way out.
+//!
+//! Beside it: the masking of secrets, and traces for OpenTelemetry.
 
 mod component;
 mod format;
@@ -16,6 +18,7 @@ mod settings;
 mod stderr;
 #[cfg(test)]
 mod tests;
+pub mod traces;
 
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 

@@ -39,7 +39,11 @@ pub(super) async fn run(shared: Arc<Shared>) {
                 format!("the attempt took longer than {limit} s, and its handler did not end when it was told to");
             let ancestors = ANCESTORS.map(str::to_owned).to_vec();
             let failure = Failure { ancestors, ..Failure::new(FailureKind::Timeout, "Timeout::Error", message) };
-            shared.lane(step).reports.push(Outcome::Failed(failure).report(step, &shared.worker_id, took));
+            let (lane, outcome) = (shared.lane(step), Outcome::Failed(failure));
+            lane.reports.push(outcome.report(step, &shared.worker_id, took));
+            if let Some(traces) = lane.database.traces() {
+                traces.executed(step, &outcome, took);
+            }
         });
     }
 }

@@ -1,7 +1,7 @@
 //! Claims steps while there is room for them, each namespace in turn.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use rand::Rng;
 
@@ -10,6 +10,7 @@ use super::Shared;
 use crate::error::{Error, Result};
 use crate::signals::Wakeups;
 use crate::store::ClaimedStep;
+use crate::telemetry::traces::StepTrace;
 
 /// Results that may wait for their report before no more steps are claimed, in reports.
 const REPORTS_BEHIND: usize = 4;
@@ -80,6 +81,7 @@ async fn claim(shared: &Shared, lane: &Lane, want: usize, turn: usize) -> Result
 async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u32) -> Result<Vec<ClaimedStep>> {
     let store = lane.database.store();
     loop {
+        let since = lane.database.traces().map(|_| SystemTime::now());
         // Not cancelled half way: what is claimed must end up at hand.
         match store.claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await {
             Err(error) if !error.is_transient() && batch > 1 => batch /= 2,
@@ -90,10 +92,21 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
             }
             Ok(mut steps) => {
                 steps.iter_mut().for_each(|step| step.lane = lane.place);
+                trace(lane, &mut steps, since);
                 return Ok(steps);
             }
             failed => return failed,
         }
+    }
+}
+
+/// Finds the traces of steps that have one.
+fn trace(lane: &Lane, steps: &mut [ClaimedStep], since: Option<SystemTime>) {
+    for step in steps.iter_mut() {
+        step.trace = step.trace_context.as_deref().and_then(|json| StepTrace::of(json, since.is_some()));
+    }
+    if let (Some(traces), Some(since)) = (lane.database.traces(), since) {
+        traces.claimed(since, steps);
     }
 }
 

@@ -164,7 +164,12 @@ impl Worker {
             ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
             "the handler has ended"
         );
-        self.shared.slots.put_back(step, || self.shared.lane(step).reports.push(report))
+        let lane = self.shared.lane(step);
+        let counts = self.shared.slots.put_back(step, || lane.reports.push(report));
+        if let Some(traces) = lane.database.traces().filter(|_| counts) {
+            traces.executed(step, outcome, took);
+        }
+        counts
     }
 
     /// Waits on this thread, at most `timeout`, for a step that was given up because its taker did not end in time: that
@@ -257,6 +262,7 @@ impl Worker {
             shared.abort.cancel();
             self.tasks.wait().await;
         }
+        join_all(shared.lanes.iter().map(|lane| lane.database.flush_traces())).await;
         let lost_leases: u64 = shared.lanes.iter().map(|lane| lane.reports.lost_leases()).sum();
         tracing::info!(worker = shared.worker_id, lost_leases, "worker stopped");
         unfinished.len()

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::store::ClaimedStep;
+use crate::telemetry::traces::ResultTrace;
 use crate::telemetry::{mask_json, mask_text};
 
 /// Longest message and backtrace line that is kept, in bytes.
@@ -36,6 +37,17 @@ pub enum FailureKind {
     Permanent,
     /// The attempt took too long; another may not.
     Timeout,
+}
+
+impl FailureKind {
+    /// As messages and spans name it.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Retryable => "retryable",
+            Self::Permanent => "permanent",
+            Self::Timeout => "timeout",
+        }
+    }
 }
 
 /// When another attempt is asked for. The orchestrator never waits longer than the step's cap.
@@ -104,6 +116,7 @@ pub(super) struct Report {
     pub(super) claim_id: i64,
     pub(super) task_id: Uuid,
     pub(super) json: String,
+    pub(super) trace: Option<Box<ResultTrace>>,
     /// What is sent instead when PostgreSQL refuses it.
     fallback: Option<Box<Fallback>>,
 }
@@ -123,6 +136,8 @@ struct Envelope {
     attempt: i16,
     worker: String,
     duration_us: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    trace: Option<Box<ResultTrace>>,
 }
 
 #[derive(Serialize)]
@@ -173,6 +188,7 @@ impl Outcome {
             attempt: step.attempt,
             worker: worker_id.to_owned(),
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
+            trace: ResultTrace::of(step),
         };
         match self {
             Self::Complete(result) => match serde_json::from_str::<&RawValue>(result) {
@@ -187,7 +203,7 @@ impl Outcome {
                 Err(error) => not_storable(envelope, &format!("the result is not JSON: {error}")),
             },
             Self::Failed(failure) => {
-                let json = message(&envelope, kind(failure.kind), Some(failure));
+                let json = message(&envelope, failure.kind.as_str(), Some(failure));
                 let bare = Failure { context: None, metadata: None, ..failure.clone() };
                 Report::new(json, envelope, Some(bare))
             }
@@ -197,7 +213,8 @@ impl Outcome {
 
 impl Report {
     fn new(json: String, step: Envelope, failure: Option<Failure>) -> Self {
-        Self { claim_id: step.claim, task_id: step.task_id, json, fallback: Some(Box::new(Fallback { step, failure })) }
+        let (claim_id, task_id, trace) = (step.claim, step.task_id, step.trace.clone());
+        Self { claim_id, task_id, json, trace, fallback: Some(Box::new(Fallback { step, failure })) }
     }
 
     /// What to send after PostgreSQL has refused this: a result becomes a permanent failure, a failure loses what was
@@ -207,7 +224,7 @@ impl Report {
             Some(fallback) => {
                 let mut report = match fallback.failure {
                     Some(failure) => {
-                        Self::new(message(&fallback.step, kind(failure.kind), Some(&failure)), fallback.step, None)
+                        Self::new(message(&fallback.step, failure.kind.as_str(), Some(&failure)), fallback.step, None)
                     }
                     None => not_storable(fallback.step, &format!("the result cannot be stored as jsonb: {why}")),
                 };
@@ -224,16 +241,8 @@ fn not_storable(envelope: Envelope, why: &str) -> Report {
         code: Some("INVALID_RESULT".to_owned()),
         ..Failure::new(FailureKind::Permanent, "Stepwell::PermanentError", why)
     };
-    let json = message(&envelope, kind(failure.kind), Some(&failure));
+    let json = message(&envelope, failure.kind.as_str(), Some(&failure));
     Report::new(json, envelope, Some(failure))
-}
-
-fn kind(kind: FailureKind) -> &'static str {
-    match kind {
-        FailureKind::Retryable => "retryable",
-        FailureKind::Permanent => "permanent",
-        FailureKind::Timeout => "timeout",
-    }
 }
 
 fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> String {

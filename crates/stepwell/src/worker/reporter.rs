@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
 
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
@@ -121,12 +122,13 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) {
     let mut uncertain = false;
     while let Some(mut part) = parts.pop() {
         let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
+        let since = lane.database.traces().map(|_| SystemTime::now());
         match lane.database.store().report_results(&shared.worker_id, &json).await {
             Ok(refused) => {
                 backoff.succeeded();
-                if !uncertain {
-                    note_refused(lane, &part, &refused);
-                }
+                let refused = if uncertain { Vec::new() } else { refused };
+                note_refused(lane, &part, &refused);
+                since.into_iter().for_each(|since| trace(lane, &part, &refused, since));
             }
             Err(error) if part.len() > 1 && !error.is_transient() => {
                 let rest = part.split_off(part.len() / 2);
@@ -159,6 +161,17 @@ fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {
         };
         lane.reports.lost_leases.fetch_add(1, Relaxed);
         tracing::warn!(task = %report.task_id, "the lease on the step was lost, its result does not count");
+    }
+}
+
+/// Records the reports of results that have a trace.
+fn trace(lane: &Lane, part: &[Report], refused: &[i32], since: SystemTime) {
+    let Some(traces) = lane.database.traces() else { return };
+    for (place, report) in part.iter().enumerate() {
+        if let Some(trace) = &report.trace {
+            let refused = refused.iter().any(|refused| usize::try_from(*refused) == Ok(place + 1));
+            traces.reported(since, report.task_id, trace, refused);
+        }
     }
 }
 

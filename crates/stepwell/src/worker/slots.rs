@@ -387,6 +387,7 @@ mod tests {
             results: None,
             correlation_id: None,
             trace_context: None,
+            trace: None,
             lane: 0,
         }
     }

@@ -82,7 +82,7 @@ module Stepwell
 
         execution = StepExecution.new(step, @native)
         begin
-          result = call(handler.new, execution, step.timeout_ms)
+          result = Tracing.handle(execution, step) { call(handler.new, execution, step.timeout_ms) }
           @native.complete(step, JsonValue.generate(result))
         rescue JsonValue::Refused => e
           @native.fail(step, Failure.invalid_result(e))

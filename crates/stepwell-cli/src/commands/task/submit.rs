@@ -30,6 +30,7 @@ pub(crate) async fn run(session: &Session, arguments: Submit) -> Result<u8, Fail
         idempotency_key: arguments.idempotency_key,
         correlation_id: arguments.correlation_id,
         tags: arguments.tags,
+        trace_context: None,
     };
     session
         .connected(async |link| {

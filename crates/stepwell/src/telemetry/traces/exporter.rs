@@ -1,0 +1,155 @@
+//! Sends spans to a receiver: from a thread of its own, out of a queue of bounded length, and without a word to anybody
+//! but one warning for each time that the receiver is away.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
+use opentelemetry_otlp::{Protocol, RetryPolicy, WithExportConfig, WithHttpConfig};
+use opentelemetry_sdk::error::OTelSdkResult;
+use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData, SpanExporter, SpanProcessor};
+use opentelemetry_sdk::Resource;
+
+use crate::error::{Error, Result};
+use crate::telemetry::mask_url;
+
+/// Most spans that wait for the receiver; more are dropped, and counted.
+const QUEUE: usize = 8_192;
+/// Most spans of one request.
+const BATCH: usize = 512;
+/// How long a span waits for others to go with it.
+const DELAY: Duration = Duration::from_secs(1);
+/// How long one request may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Most bytes of an answer that are read.
+const ANSWER: u64 = 1 << 20;
+
+/// A way to a receiver. It ends, and with it the thread, when it is dropped.
+#[derive(Debug)]
+pub(super) struct Exporter {
+    processor: BatchSpanProcessor,
+    counts: Arc<Counts>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    /// Spans in the queue, or on their way.
+    waiting: AtomicUsize,
+    /// Spans that did not fit into the queue, or that the receiver has not taken.
+    lost: AtomicU64,
+    /// Whether the receiver did not take the last batch.
+    away: AtomicBool,
+}
+
+impl Exporter {
+    pub(super) fn start(url: &str, resource: &Resource) -> Result<Self> {
+        let exporter = opentelemetry_otlp::SpanExporter::builder()
+            .with_http()
+            .with_http_client(Http::new())
+            .with_protocol(Protocol::HttpBinary)
+            .with_endpoint(url)
+            .with_timeout(TIMEOUT)
+            .with_retry_policy(RetryPolicy::recommended())
+            .build()
+            .map_err(|error| Error::Configuration {
+                message: format!("traces.otlp_endpoint = {}: {error}", mask_url(url)),
+            })?;
+        let counts = Arc::<Counts>::default();
+        let settings = BatchConfigBuilder::default()
+            .with_max_queue_size(QUEUE)
+            .with_max_export_batch_size(BATCH)
+            .with_scheduled_delay(DELAY)
+            .build();
+        let told = Told { exporter, counts: counts.clone(), receiver: mask_url(url) };
+        let mut processor = BatchSpanProcessor::builder(told).with_batch_config(settings).build();
+        processor.set_resource(resource);
+        Ok(Self { processor, counts })
+    }
+
+    /// Takes a span. Never waits.
+    pub(super) fn send(&self, span: SpanData) {
+        if self.counts.waiting.fetch_add(1, Relaxed) < QUEUE {
+            self.processor.on_end(span);
+        } else {
+            self.counts.waiting.fetch_sub(1, Relaxed);
+            self.counts.lost.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Waits until the receiver has what was sent, a few seconds at most.
+    pub(super) fn flush(&self) {
+        if self.counts.waiting.load(Relaxed) > 0 {
+            let _late_or_refused = self.processor.force_flush(); // told, and counted, where it happens
+        }
+    }
+
+    pub(super) fn lost(&self) -> u64 {
+        self.counts.lost.load(Relaxed)
+    }
+}
+
+/// An exporter that says when its receiver does not take what it is sent, once, and when it takes it again.
+#[derive(Debug)]
+struct Told<E> {
+    exporter: E,
+    counts: Arc<Counts>,
+    receiver: String,
+}
+
+impl<E: SpanExporter> SpanExporter for Told<E> {
+    async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
+        let counts = &self.counts;
+        let spans = batch.len();
+        let outcome = self.exporter.export(batch).await;
+        match &outcome {
+            Ok(()) => {
+                if counts.away.swap(false, Relaxed) {
+                    let lost = counts.lost.load(Relaxed);
+                    tracing::info!(receiver = self.receiver, lost, "spans are taken again");
+                }
+            }
+            Err(error) => {
+                counts.lost.fetch_add(spans as u64, Relaxed);
+                if !counts.away.swap(true, Relaxed) {
+                    tracing::warn!(
+                        receiver = self.receiver,
+                        %error,
+                        "the receiver of traces does not take spans: they are lost until it does, and nothing else is"
+                    );
+                }
+            }
+        }
+        counts.waiting.fetch_sub(spans, Relaxed);
+        outcome
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.exporter.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.exporter.set_resource(resource);
+    }
+}
+
+/// HTTP on the thread that asks for it.
+#[derive(Debug)]
+struct Http(ureq::Agent);
+
+impl Http {
+    fn new() -> Self {
+        let settings = ureq::Agent::config_builder().timeout_global(Some(TIMEOUT)).http_status_as_error(false);
+        Self(settings.build().into())
+    }
+}
+
+#[async_trait]
+impl HttpClient for Http {
+    async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+        let (parts, mut body) = self.0.run(request.map(|body| body.to_vec()))?.into_parts();
+        let answer = body.with_config().limit(ANSWER).read_to_vec()?;
+        Ok(Response::from_parts(parts, answer.into()))
+    }
+}
