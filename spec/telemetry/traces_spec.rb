@@ -142,6 +142,19 @@ RSpec.describe "traces" do
       expect(OpenTelemetry.finished.map(&:name)).to eq(["GET"])
     end
 
+    it "disturb no work when it raises" do
+      broken = Module.new { def self.text_map_propagator = raise(NoMethodError, "of another version") }
+      stub_const("OpenTelemetry::Trace::Propagation::TraceContext", broken)
+      lines = logged
+      define_single { |step| step.context["n"] }
+      start_stepwell
+      found = OpenTelemetry.in_span("POST") { (1..2).map { |n| seen(Stepwell.submit("spec/single", { n: n })) } }
+      found << seen(Stepwell.submit("spec/single", { n: 3 }, trace_context: given))
+
+      expect(found).to eq([1, 2, 3])
+      expect(lines.string.scan(/the OpenTelemetry SDK raises.*NoMethodError/).size).to eq(1)
+    end
+
     it "leave a handler of a task without a trace alone" do
       define_single { OpenTelemetry::Trace.current_span.context.valid? }
       start_stepwell

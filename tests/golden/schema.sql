@@ -344,7 +344,7 @@ report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position 
 report_results(p_worker_id text, p_results jsonb[])
   returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3d3a211f
 request_traces(p_messages jsonb[])
-  returns text, sql immutable, body 3c0e3065
+  returns text, sql immutable, body 9c7c0d1a
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body df6858b7
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)

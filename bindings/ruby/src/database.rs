@@ -39,7 +39,7 @@ fn place(ruby: &Ruby, database: &NativeDatabase, namespace: String) -> Result<us
     entry(ruby, || Ok(database.0.get(ruby)?.place(&namespace)))
 }
 
-/// Waits, a few seconds at most, until the receiver of traces has what was recorded, if there is one.
+/// Waits, 2 seconds at most, until the receiver of traces has what was recorded, if there is one.
 fn flush_traces(ruby: &Ruby, database: &NativeDatabase) -> Result<(), Error> {
     entry(ruby, || {
         let database = database.0.get(ruby)?.default().clone();

@@ -100,8 +100,8 @@ impl Database {
         self.0.traces.as_ref()
     }
 
-    /// Waits until the receiver of traces has what was recorded, a few seconds at most. Nothing to wait for when nothing
-    /// is exported.
+    /// Waits until the receiver of traces has what was recorded, 2 seconds at most. Nothing to wait for when nothing is
+    /// exported, or the receiver is away.
     pub async fn flush_traces(&self) {
         if let Some(traces) = self.traces() {
             traces.flush().await;

@@ -15,10 +15,11 @@ module Stepwell
 
     # @return [Hash{String => String}, nil] the trace context of the current span; nil where there is none
     def current
-      return unless loaded? && ::OpenTelemetry::Trace.current_span.context.valid?
+      guarded do
+        next unless loaded? && ::OpenTelemetry::Trace.current_span.context.valid?
 
-      propagator.inject(carrier = {})
-      carrier
+        {}.tap { |carrier| propagator.inject(carrier) }
+      end
     end
 
     # Runs a handler in the trace of its task, so that what it calls finds it there. Where the core exports the
@@ -29,31 +30,43 @@ module Stepwell
     def handle(step, native, &block)
       return yield unless loaded? && (trace = step.trace_context)
 
-      context = propagator.extract(trace)
-      return ::OpenTelemetry::Context.with_current(context, &block) if native.handler_span?
+      context, span = guarded { enter(step, trace, native.handler_span?) }
+      return yield unless context
 
-      in_span(step, context, &block)
+      begin
+        ::OpenTelemetry::Context.with_current(context, &block)
+      rescue Exception => e # rubocop:disable Lint/RescueException -- whatever a handler raises is its attempt's outcome
+        guarded { fail_span(span, e) } if span
+        raise
+      ensure
+        guarded { span.finish } if span
+      end
     end
 
-    def in_span(step, parent, &block)
+    # @return [Array] the context for the handler, and its span unless another has that
+    def enter(step, trace, has_span)
+      parent = propagator.extract(trace)
+      return [parent, nil] if has_span
+
       about = attributes(step)
       span = tracer.start_span("execute #{step.name}", with_parent: parent, kind: :consumer, attributes: about)
-      context = ::OpenTelemetry::Trace.context_with_span(span, parent_context: parent)
-      ::OpenTelemetry::Context.with_current(context, &block)
-    rescue Exception => e # rubocop:disable Lint/RescueException -- whatever a handler raises is its attempt's outcome
-      fail_span(span, e)
-      raise
-    ensure
-      span&.finish
+      [::OpenTelemetry::Trace.context_with_span(span, parent_context: parent), span]
     end
 
     # The class alone: a message may hold what is nobody's business.
     def fail_span(span, error)
-      return unless span
-
       name = Failure.class_name(error)
       span.set_attribute("error.type", name)
       span.status = ::OpenTelemetry::Trace::Status.error(name)
+    end
+
+    # What an application has put into its SDK must not disturb the work: it is told once, and the trace goes without.
+    def guarded
+      yield
+    rescue StandardError => e
+      Stepwell.logger.warn("the OpenTelemetry SDK raises, its traces lack what Stepwell adds: #{e.class}") unless @told
+      @told = true
+      nil
     end
 
     def attributes(step)

@@ -2,8 +2,8 @@
 //! but one warning for each time that the receiver is away.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 use opentelemetry_http::{Bytes, HttpClient, HttpError, Request, Response};
@@ -13,6 +13,7 @@ use opentelemetry_sdk::trace::{BatchConfigBuilder, BatchSpanProcessor, SpanData,
 use opentelemetry_sdk::Resource;
 
 use crate::error::{Error, Result};
+use crate::signals::lock;
 use crate::telemetry::mask_url;
 
 /// Most spans that wait for the receiver; more are dropped, and counted.
@@ -25,6 +26,8 @@ const DELAY: Duration = Duration::from_secs(1);
 const TIMEOUT: Duration = Duration::from_secs(5);
 /// Most bytes of an answer that are read.
 const ANSWER: u64 = 1 << 20;
+/// How often it is told that spans find no place in the queue.
+const REMINDER: Duration = Duration::from_secs(60);
 
 /// A way to a receiver. It ends, and with it the thread, when it is dropped.
 #[derive(Debug)]
@@ -37,8 +40,10 @@ pub(super) struct Exporter {
 pub(super) struct Counts {
     /// Spans in the queue, or on their way.
     waiting: AtomicUsize,
-    /// Spans that did not fit into the queue, or that the receiver has not taken.
-    lost: AtomicU64,
+    /// Spans that found no place in the queue.
+    dropped: AtomicU64,
+    /// Spans that the receiver has not taken.
+    refused: AtomicU64,
     /// Whether the receiver did not take the last batch.
     away: AtomicBool,
 }
@@ -62,7 +67,7 @@ impl Exporter {
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(DELAY)
             .build();
-        let told = Told { exporter, counts: counts.clone(), receiver: mask_url(url) };
+        let told = Told { exporter, counts: counts.clone(), receiver: mask_url(url), drops: Mutex::new((0, None)) };
         let mut processor = BatchSpanProcessor::builder(told).with_batch_config(settings).build();
         processor.set_resource(resource);
         Ok(Self { processor, counts })
@@ -74,19 +79,25 @@ impl Exporter {
             self.processor.on_end(span);
         } else {
             self.counts.waiting.fetch_sub(1, Relaxed);
-            self.counts.lost.fetch_add(1, Relaxed);
+            self.counts.dropped.fetch_add(1, Relaxed);
         }
     }
 
-    /// Waits until the receiver has what was sent, a few seconds at most.
+    /// Waits until the receiver has what was sent, 5 seconds at most; not at all while the receiver is away.
     pub(super) fn flush(&self) {
-        if self.counts.waiting.load(Relaxed) > 0 {
+        if self.counts.waiting.load(Relaxed) > 0 && !self.counts.away.load(Relaxed) {
             let _late_or_refused = self.processor.force_flush(); // told, and counted, where it happens
         }
     }
 
     pub(super) fn lost(&self) -> u64 {
-        self.counts.lost.load(Relaxed)
+        self.counts.lost()
+    }
+}
+
+impl Counts {
+    fn lost(&self) -> u64 {
+        self.dropped.load(Relaxed) + self.refused.load(Relaxed)
     }
 }
 
@@ -96,6 +107,23 @@ struct Told<E> {
     exporter: E,
     counts: Arc<Counts>,
     receiver: String,
+    /// How many spans had been dropped when that was told last, and when that was.
+    drops: Mutex<(u64, Option<Instant>)>,
+}
+
+impl<E> Told<E> {
+    fn tell_of_drops(&self) {
+        let dropped = self.counts.dropped.load(Relaxed);
+        let mut told = lock(&self.drops);
+        if dropped > told.0 && told.1.is_none_or(|at| at.elapsed() >= REMINDER) {
+            tracing::warn!(
+                receiver = self.receiver,
+                spans = dropped - told.0,
+                "more spans are made than the receiver takes, the others are dropped: lower traces.sample_ratio"
+            );
+            *told = (dropped, Some(Instant::now()));
+        }
+    }
 }
 
 impl<E: SpanExporter> SpanExporter for Told<E> {
@@ -106,12 +134,12 @@ impl<E: SpanExporter> SpanExporter for Told<E> {
         match &outcome {
             Ok(()) => {
                 if counts.away.swap(false, Relaxed) {
-                    let lost = counts.lost.load(Relaxed);
-                    tracing::info!(receiver = self.receiver, lost, "spans are taken again");
+                    tracing::info!(receiver = self.receiver, lost = counts.lost(), "spans are taken again");
                 }
+                self.tell_of_drops();
             }
             Err(error) => {
-                counts.lost.fetch_add(spans as u64, Relaxed);
+                counts.refused.fetch_add(spans as u64, Relaxed);
                 if !counts.away.swap(true, Relaxed) {
                     tracing::warn!(
                         receiver = self.receiver,

@@ -11,7 +11,7 @@ mod spans;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use opentelemetry::trace::{SpanContext, SpanId, SpanKind, Status};
 use opentelemetry::{InstrumentationScope, KeyValue};
@@ -27,6 +27,9 @@ pub(crate) use context::ResultTrace;
 pub(crate) use spans::Submitting;
 
 use exporter::Exporter;
+
+/// How long whoever stops waits for the receiver.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// The traces of one link, or several, to databases. Cheap to clone. Of the process that made it: a forked child makes
 /// its own, as it makes its own links.
@@ -69,10 +72,11 @@ impl Traces {
         }))))
     }
 
-    /// Waits until the receiver has what was recorded, a few seconds at most.
+    /// Waits until the receiver has what was recorded, 2 seconds at most.
     pub(crate) async fn flush(&self) {
         let inner = self.0.clone();
-        let _ended = tokio::task::spawn_blocking(move || inner.exporter.flush()).await;
+        let flushed = tokio::task::spawn_blocking(move || inner.exporter.flush());
+        let _in_time = tokio::time::timeout(PATIENCE, flushed).await;
     }
 
     /// How many spans did not fit into the queue, or were not taken by the receiver.
@@ -101,7 +105,7 @@ impl Traces {
 
 #[cfg(test)]
 mod tests {
-    use std::time::{Duration, Instant};
+    use std::time::Instant;
 
     use super::*;
     use crate::store::Submitted;
