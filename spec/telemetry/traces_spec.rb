@@ -124,12 +124,13 @@ RSpec.describe "traces" do
       expect(found).to eq([request.context.trace_id, execute.context.span_id])
     end
 
-    it "tell how an attempt failed" do
-      define_single { raise Stepwell::PermanentError, "s3cret" }
+    it "tell how an attempt failed, without passwords" do
+      define_single { raise Stepwell::PermanentError, "no answer of https://shop:s3cret@example.com" }
       start_stepwell
       Stepwell.submit("spec/single", {}, trace_context: given).wait(timeout: 20)
 
-      expect(OpenTelemetry.finished.last.status).to have_attributes(code: 2, description: "Stepwell::PermanentError")
+      expect(OpenTelemetry.finished.last.status)
+        .to have_attributes(code: 2, description: "Stepwell::PermanentError: no answer of https://shop:***@example.com")
     end
 
     it "have one span of the handler where the core exports it" do

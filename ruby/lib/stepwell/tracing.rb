@@ -53,11 +53,11 @@ module Stepwell
       [::OpenTelemetry::Trace.context_with_span(span, parent_context: parent), span]
     end
 
-    # The class alone: a message may hold what is nobody's business.
     def fail_span(span, error)
       name = Failure.class_name(error)
       span.set_attribute("error.type", name)
-      span.status = ::OpenTelemetry::Trace::Status.error(name)
+      description = Native.mask_text("#{name}: #{Failure.message(error)}")[0, 500]
+      span.status = ::OpenTelemetry::Trace::Status.error(description)
     end
 
     # What an application has put into its SDK must not disturb the work: it is told once, and the trace goes without.

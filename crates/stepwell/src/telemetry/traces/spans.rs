@@ -13,7 +13,7 @@ use super::context::{below, new_span};
 use super::{ResultTrace, Span, StepTrace, TraceContext, Traces};
 use crate::error::Result;
 use crate::store::{ClaimedStep, Submitted};
-use crate::telemetry::mask_url;
+use crate::telemetry::mask_text;
 use crate::worker::{Failure, Outcome};
 
 /// Longest description of an error, in characters.
@@ -198,8 +198,5 @@ fn of_claimed(step: &ClaimedStep) -> Vec<KeyValue> {
 
 /// An error that shows no credentials.
 fn failed(message: &str) -> Status {
-    let words = message.split_inclusive(char::is_whitespace);
-    let masked: String =
-        words.map(|word| if word.contains("://") { mask_url(word) } else { word.to_owned() }).collect();
-    Status::error(masked.chars().take(DESCRIPTION).collect::<String>())
+    Status::error(mask_text(message).chars().take(DESCRIPTION).collect::<String>())
 }
