@@ -74,7 +74,7 @@ mod tests {
             ("http:// localhost", "1.0", "must be a URL"),
             ("http://localhost", "1.5", "traces.sample_ratio = 1.5"),
             ("http://localhost", "-0.5", "must be from 0.0 to 1.0"),
-            ("http://localhost", "true", "traces.sample_ratio"),
+            ("http://localhost", r#""much""#, "traces.sample_ratio"),
         ] {
             let error = load(endpoint, sample_ratio).unwrap_err().to_string();
             assert!(error.contains(expected), "{error}");
