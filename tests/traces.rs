@@ -8,7 +8,6 @@ mod receiver;
 mod support;
 
 use std::collections::BTreeMap;
-use std::io::Write;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
@@ -20,6 +19,9 @@ use stepwell::worker::{Failure, FailureKind, HandlerResult, Handlers, RetryAfter
 use stepwell::{Client, Config, Error, Request};
 use support::runtime::{config, link, orchestrator, request, submit, wait, worker, PATIENCE};
 use support::{chain, define, eventually, TestDatabase};
+use tracing::field::{Field, Visit};
+use tracing::{Event, Subscriber};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use uuid::Uuid;
 
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -212,26 +214,30 @@ async fn what_is_no_trace_context_is_refused_or_ignored() -> Result<()> {
     db.finish().await
 }
 
-/// The log lines of this program.
+/// The log lines of this program: each event with its fields.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+struct Lines(Arc<Mutex<Vec<String>>>);
 
-impl Write for Lines {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.lock().unwrap().write(bytes)
+struct Line(String);
+
+impl Visit for Line {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        self.0 += &format!(" {}={value:?}", field.name());
     }
+}
 
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _context: Context<'_, S>) {
+        let mut line = Line(event.metadata().level().to_string());
+        event.record(&mut line);
+        self.0.lock().unwrap().push(line.0);
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_is_away_is_told_of_once_and_holds_nothing_up() -> Result<()> {
     let lines = Lines::default();
-    let kept = lines.clone();
-    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(move || kept.clone()).finish();
-    tracing::subscriber::set_global_default(log)?;
+    tracing::subscriber::set_global_default(tracing_subscriber::registry().with(lines.clone()))?;
     let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
     let db = TestDatabase::new().await?;
     let settings = traced(&format!("http://{nobody}"))?;
@@ -248,9 +254,9 @@ async fn a_receiver_that_is_away_is_told_of_once_and_holds_nothing_up() -> Resul
     }
     worker.stop(PATIENCE).await;
     orchestrator.stop().await?;
-    let log = String::from_utf8(lines.0.lock().unwrap().clone())?;
-    let told = log.lines().filter(|line| line.contains(&nobody.to_string())).collect::<Vec<_>>();
-    assert_eq!(told.len(), 1, "{log}");
-    assert!(told[0].contains("does not take spans"), "{log}");
+    let log = lines.0.lock().unwrap().clone();
+    let told: Vec<_> = log.iter().filter(|line| line.contains(&nobody.to_string())).collect();
+    assert_eq!(told.len(), 1, "{log:?}");
+    assert!(told[0].starts_with("WARN") && told[0].contains("does not take spans"), "{told:?}");
     db.finish().await
 }
