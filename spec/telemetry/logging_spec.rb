@@ -223,10 +223,24 @@ RSpec.describe "log lines" do
   end
 
   describe "of a process" do
-    it "are all there when it ends in order" do
-      process = run_program("3000.times { |n| Stepwell.logger.info(\"line \#{n}\") }")
+    it "are all there when it ends in order, also where they are read slowly" do
+      process = run_program(<<~RUBY)
+        reader, full = IO.pipe
+        go, tell = IO.pipe
+        fork do
+          [full, tell].each(&:close)
+          go.read # until the parent is at its end
+          puts reader.read.scan("TASK line").size
+          exit!
+        end
+        [reader, go].each(&:close)
+        $stderr.reopen(full)
+        full.close
+        at_exit { tell.close }
+        3000.times { |n| Stepwell.logger.info("line \#{n}") } # more than fits into a pipe
+      RUBY
+      expect(process.gets).to eq("3000")
       expect(process.wait).to be_success
-      expect(process.errors.lines.map { |line| line[/TASK line (\d+)$/, 1].to_i }).to eq((0...3000).to_a)
     end
 
     it "are dropped and counted when nobody reads them, and nobody waits" do

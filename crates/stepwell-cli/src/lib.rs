@@ -25,7 +25,7 @@ use session::Session;
 use stepwell::telemetry;
 
 /// How long the end waits for log lines that nobody reads.
-pub const LAST_LINES: Duration = Duration::from_secs(1);
+pub const LAST_LINES: Duration = Duration::from_secs(3);
 
 /// Who runs the command line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

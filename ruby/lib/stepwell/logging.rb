@@ -11,6 +11,8 @@ module Stepwell
   # How lines of Ruby come to the logger. The pattern, the masking of secrets and the way to standard error are Rust's.
   # @api private
   module Logging
+    # Seconds that the end of a process waits for lines that nobody reads.
+    PATIENCE = 3.0
     METHODS = %i[debug info warn error fatal unknown].freeze
 
     module_function
@@ -36,7 +38,7 @@ module Stepwell
     # At the end of the process, when nothing runs any more: waits a moment until what was logged is written.
     def finish
       Forwarder.stop
-      Native::Logging.flush(1.0)
+      Native::Logging.flush(PATIENCE)
     end
   end
 

@@ -4,6 +4,7 @@ module Stepwell
   module Logging
     # Formats lines of a standard Logger in Stepwell's pattern. An application's own logger can have it too:
     # `Rails.logger.formatter = Stepwell::Logging::Formatter.new`.
+    # @api public
     class Formatter
       SEVERITIES = { "DEBUG" => 0, "INFO" => 1, "WARN" => 2 }.freeze
       private_constant :SEVERITIES
