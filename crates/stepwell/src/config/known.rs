@@ -85,7 +85,7 @@ impl Known {
 }
 
 /// The rest of a key that stands in a section.
-fn below<'k>(key: &'k str, section: &str) -> Option<&'k str> {
+pub(super) fn below<'k>(key: &'k str, section: &str) -> Option<&'k str> {
     key.strip_prefix(section)?.strip_prefix('.')
 }
 

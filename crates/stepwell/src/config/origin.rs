@@ -153,15 +153,14 @@ impl Problems {
 
     /// The value of this key does not fit.
     pub(super) fn of(&mut self, effective: &Effective, key: &str, what: &str) {
-        // Of something inside or around the key where it is no value itself.
-        let beside = || effective.iter().find(|(known, _)| known.starts_with(key) || key.starts_with(known.as_str()));
-        match effective.get(key) {
-            Some(setting) => self.wrong(setting, what),
-            None => match beside() {
-                Some((_, setting)) => self.0.push(format!("{}: {key}: {}", setting.origin, mask_text(what))),
-                None => self.0.push(format!("{key}: {}", mask_text(what))),
-            },
-        }
+        let Some(setting) = effective.get(key) else {
+            // It is no value itself: whoever set something inside it, or all that is around it.
+            let inside = effective.values().find(|setting| known::below(&setting.key, key).is_some());
+            let around = || effective.values().rev().find(|setting| known::below(key, &setting.key).is_some());
+            let origin = inside.or_else(around).map(|setting| format!("{}: ", setting.origin)).unwrap_or_default();
+            return self.0.push(format!("{origin}{key}: {}", mask_text(what)));
+        };
+        self.wrong(setting, what);
     }
 
     /// Something else is wrong.

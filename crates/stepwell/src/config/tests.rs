@@ -108,7 +108,12 @@ fn errors_name_place_key_value_and_what_is_allowed() {
             "claim_batch = 0: must be from 1 to",
         ),
         (r#"{"worker": {"claim_batch": 0, "report_batch": 20000}}"#, "worker.report_batch = 20000: must be from 1 to"),
-        (r#"{"namespaces": {"a": {"database_url": "postgres://c/d", "pool": 3}}}"#, "namespaces.a.pool"),
+        (
+            r#"{"namespaces": {"a": {"database_url": "postgres://c/d", "pool": 3}}}"#,
+            "Stepwell.configure: namespaces.a.pool = 3: unknown field",
+        ),
+        (r#"{"namespaces": {"a": {"direct_url": "b"}}}"#, "Stepwell.configure: namespaces.a: database_url is missing"),
+        (r#"{"namespaces": {"B": {"database_url": "postgres://c/d"}}}"#, "Stepwell.configure: namespaces.B: its name"),
     ] {
         let error = refused(settings);
         assert!(error.contains(expected), "{settings}: {error}");
