@@ -10,7 +10,7 @@
 //! | a sensitive key with its value: `k=v`, `k: v`, `"k": "v"`, `k => v`, `<k>v</k>`, `--k v`, SQL's `k 'v'` | the value |
 //! | PostgreSQL's failing rows, keys and parameters | the values, of keys only where a column is sensitive |
 //!
-//! Which keys are sensitive is told in [`keys`]; the list can be configured (`masking.keys`). Text without anything to
+//! Which keys are sensitive is told in `keys`; the list can be configured (`masking.keys`). Text without anything to
 //! hide is looked at once and returned as it is, without an allocation; hostile text takes linear time.
 
 mod card;
@@ -71,7 +71,7 @@ pub fn is_sensitive(key: &str) -> bool {
     masker(|masker| masker.is_sensitive(key))
 }
 
-/// Replaces the list of sensitive keys for this process; see [`keys`] for how they match.
+/// Replaces the list of sensitive keys for this process; see `keys` for how they match.
 pub fn set_sensitive_keys(keys: &[String]) {
     // A process that was forked while another thread wrote would wait here for ever; so only a change is written.
     if masker(|masker| masker.names != keys) {
