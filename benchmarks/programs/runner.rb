@@ -36,6 +36,7 @@ class Runner
     @mode = options[:mode]
     @payload = options[:payload]
     NoOp::RESULT[0] = Workflows.result(@payload)
+    wait_in_handlers(options[:pause] / 1000.0) unless options[:pause].zero?
     @workflow = Workflows.define(options[:kind], @mode == "latency" ? Noting : NoOp)
     Stepwell.configure do |config|
       config.environment = "production"
@@ -47,7 +48,7 @@ class Runner
     start
     return (say("ready") && $stdin.gets) if @mode == "serve"
 
-    finish(submit((@options[:tasks] / 10).clamp(20, 1000)))
+    finish(submit((@options[:tasks] / 10).clamp(5, 1000)))
     Noting::STARTS.clear
     send(@mode)
   ensure
@@ -55,6 +56,11 @@ class Runner
   end
 
   private
+
+  # As for another service. The same class, because a definition names it.
+  def wait_in_handlers(seconds)
+    NoOp.define_method(:call) { |_step| sleep(seconds) }
+  end
 
   def start
     @orchestrator = Stepwell::Orchestrator.embedded if @options[:roles].include?("orchestrator")
@@ -111,7 +117,8 @@ class Runner
   end
 
   def submit(tasks)
-    Stepwell.submit_all([{ workflow: @workflow, context: Workflows.context(@payload) }] * tasks).map(&:id)
+    request = { workflow: @workflow, context: Workflows.context(@payload), priority: @options[:priority] }
+    Stepwell.submit_all([request] * tasks).map(&:id)
   end
 
   # By the link of the orchestrator of this process, where there is one.
@@ -141,7 +148,8 @@ class Runner
   end
 end
 
-options = { kind: "chain", mode: nil, roles: %w[orchestrator worker], concurrency: 10, tasks: 0, payload: 0, url: nil }
+options = { kind: "chain", mode: nil, roles: %w[orchestrator worker], concurrency: 10, tasks: 0, payload: 0, url: nil,
+            priority: nil, pause: 0 }
 OptionParser.new do |parser|
   parser.on("--url URL")
   parser.on("--kind KIND")
@@ -150,5 +158,7 @@ OptionParser.new do |parser|
   parser.on("--concurrency N", Integer)
   parser.on("--tasks N", Integer)
   parser.on("--payload BYTES", Integer)
+  parser.on("--priority NAME")
+  parser.on("--pause MILLISECONDS", Integer)
 end.parse!(into: options)
 Runner.new(options).run

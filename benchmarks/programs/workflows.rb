@@ -28,10 +28,15 @@ module Workflows
 
   # A context, or a result, of about so many bytes.
   def context(bytes)
-    bytes.zero? ? {} : { data: "x" * bytes }
+    bytes.zero? ? {} : { data: text(bytes) }
   end
 
   def result(bytes)
-    bytes.zero? ? 1 : "x" * bytes
+    bytes.zero? ? 1 : text(bytes)
+  end
+
+  # Letters without a pattern, because PostgreSQL compresses.
+  def text(bytes)
+    [Random.new(bytes).bytes(bytes)].pack("m0")[0, bytes]
   end
 end

@@ -31,7 +31,17 @@ module Bench
     # Lets it measure.
     # @return [Hash{String => Object}] what it has measured
     def measure
+      tell
+      answer
+    end
+
+    # Tells it to start something, or to end what it has started.
+    def tell
       @input.puts("go")
+    end
+
+    # @return [Hash{String => Object}] what it has measured
+    def answer
       JSON.parse(read)
     end
 

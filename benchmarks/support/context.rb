@@ -47,12 +47,19 @@ module Bench
       @cluster.drop(database) if database
     end
 
+    # Measures on a database that stays.
+    # @yieldparam url [String]
+    # @yieldreturn [Array<Contestant>]
+    def measure_on(database)
+      Measurement.new(@cluster, database).run { yield @cluster.url(database) }
+    end
+
     # Measures on a fresh database.
     # @yieldparam url [String]
     # @yieldreturn [Array<Contestant>]
-    def measure(template = migrated)
+    def measure(template = migrated, &block)
       on_fresh(template) do |database|
-        Measurement.new(@cluster, database).run { yield @cluster.url(database) }
+        measure_on(database, &block)
       end
     end
 

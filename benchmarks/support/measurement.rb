@@ -47,8 +47,11 @@ module Bench
       contestants.reverse_each { |contestant| contestant.ready unless contestant.role == :orchestrator }
       cpu = cpu_seconds(contestants)
       wal = lsn
+      begun = Process.clock_gettime(Process::CLOCK_REALTIME)
       measured = contestants.first.measure
-      measured.merge("wal" => lsn - wal, "memory" => contestants.to_h { |each| [each.role.to_s, each.memory] },
+      measured.merge("begun" => begun, "wal" => lsn - wal, "memory" => contestants.to_h do |each|
+                                                                         [each.role.to_s, each.memory]
+                                                                       end,
                      "cpu" => cpu_seconds(contestants).to_h { |role, seconds| [role, seconds - cpu.fetch(role)] })
     end
 

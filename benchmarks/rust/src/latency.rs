@@ -35,7 +35,7 @@ pub(crate) async fn measure(client: &Client, kind: Kind, samples: usize, starts:
         // Not in step with anything that polls.
         tokio::time::sleep(Duration::from_micros(2_000 + (sample as u64 * 7_919) % 10_000)).await;
         let submitted = Instant::now();
-        let task = client.submit(&[kind.request(0)]).await?[0].task_id;
+        let task = client.submit(&[kind.request(0, None)]).await?[0].task_id;
         client.wait(&[task], Some(Duration::from_secs(60)), |_| {}).await?;
         let (ended, clock) = (submitted.elapsed(), SystemTime::now().duration_since(UNIX_EPOCH)?);
         let starts = starts.take();

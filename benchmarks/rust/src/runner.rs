@@ -37,6 +37,9 @@ pub(crate) struct Options {
     /// Bytes of each context and each result.
     #[arg(long, default_value_t = 0)]
     payload: usize,
+    /// Of the tasks that are submitted.
+    #[arg(long)]
+    priority: Option<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -49,12 +52,16 @@ enum Mode {
     Latency,
     /// Runs its roles until standard input ends.
     Serve,
+    /// Submits so many tasks, waits for them, and again, until it is told to stop.
+    Waves,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Role {
     Orchestrator,
     Worker,
+    /// Neither: others work.
+    Client,
 }
 
 /// What works in this process.
@@ -71,7 +78,11 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         crate::ready().await?;
         return stop(running, database).await;
     }
-    finish(&client, &submit(&client, &options, (options.tasks / 10).clamp(20, 1000)).await?).await?;
+    if options.mode == Mode::Waves {
+        waves(&client, &options).await?;
+        return stop(running, database).await;
+    }
+    finish(&client, &submit(&client, &options, (options.tasks / 10).clamp(5, 1000)).await?).await?;
     starts.clear();
     if options.mode == Mode::Drain {
         stop(running, database).await?;
@@ -95,6 +106,16 @@ pub(crate) async fn run(options: Options) -> Result<()> {
         }
     }
     stop(running, database).await
+}
+
+async fn waves(client: &Client, options: &Options) -> Result<()> {
+    crate::ready().await?;
+    let (mut steps, stopped) = (0, tokio::spawn(crate::line()));
+    while !stopped.is_finished() {
+        finish(client, &submit(client, options, options.tasks).await?).await?;
+        steps += options.tasks * options.kind.steps();
+    }
+    crate::done(&json!({ "steps": steps })).await
 }
 
 async fn connect(options: &Options) -> Result<(Database, Client)> {
@@ -137,7 +158,7 @@ fn handlers(options: &Options, starts: &Starts) -> Handlers {
 }
 
 async fn submit(client: &Client, options: &Options, tasks: usize) -> Result<Vec<Uuid>> {
-    let requests = vec![options.kind.request(options.payload); tasks];
+    let requests = vec![options.kind.request(options.payload, options.priority.as_deref()); tasks];
     Ok(client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect())
 }
 

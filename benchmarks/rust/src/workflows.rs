@@ -53,9 +53,10 @@ impl Kind {
     }
 
     /// A request whose context has about so many bytes.
-    pub(crate) fn request(self, bytes: usize) -> Request {
-        let context = if bytes == 0 { "{}".to_owned() } else { json!({ "data": "x".repeat(bytes) }).to_string() };
-        Request { workflow: self.name().to_owned(), context, ..Request::default() }
+    pub(crate) fn request(self, bytes: usize, priority: Option<&str>) -> Request {
+        let context = if bytes == 0 { "{}".to_owned() } else { json!({ "data": text(bytes) }).to_string() };
+        let priority = priority.map(str::to_owned);
+        Request { workflow: self.name().to_owned(), context, priority, ..Request::default() }
     }
 }
 
@@ -64,6 +65,18 @@ pub(crate) fn result(bytes: usize) -> String {
     if bytes == 0 {
         "1".to_owned()
     } else {
-        format!("\"{}\"", "x".repeat(bytes))
+        format!("\"{}\"", text(bytes))
     }
+}
+
+/// Letters without a pattern, because PostgreSQL compresses.
+fn text(bytes: usize) -> String {
+    let mut state: u64 = 0x2545_f491_4f6c_dd1d;
+    let letters = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+-"[(state >> 32) as usize % 64])
+    });
+    letters.take(bytes).collect()
 }
