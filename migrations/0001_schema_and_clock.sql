@@ -32,17 +32,21 @@ language sql immutable parallel safe as $$
   select (lpad(to_hex((extract(epoch from p_time) * 1000)::bigint), 12, '0') || '70008' || repeat('0', 15))::uuid
 $$;
 
--- Text to uuid without an exception: null when it is none. Queues can hold anything.
+-- Text to uuid: null when it is none. Queues can hold anything. For one text; a batch is read by read_steps, because a
+-- regular expression for this takes ten times as long as the cast.
 create function stepwell.as_uuid(p_text text) returns uuid
-language sql immutable parallel safe as $$
-  select case when p_text ~* '^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$'
-              then p_text::uuid end
+language plpgsql immutable as $$
+begin
+  return p_text::uuid;
+exception when data_exception then
+  return null;
+end
 $$;
 
--- Text to the id of a task, a version 7 uuid, without an exception: null when it is none.
-create function stepwell.as_task_id(p_text text) returns uuid
+-- Whether a uuid is of version 7, as ids of tasks are.
+create function stepwell.is_v7(p_uuid uuid) returns boolean
 language sql immutable parallel safe as $$
-  select case when p_text ~ '^.{14}7' then stepwell.as_uuid(p_text) end
+  select get_byte(uuid_send(p_uuid), 6) >> 4 = 7
 $$;
 
 -- Text to a small non-negative integer without an exception: null when it is none.

@@ -11,6 +11,7 @@ create table stepwell.workflows (
   timeout       interval,
   concurrency_key   text[],
   concurrency_limit smallint check (concurrency_limit >= 1),
+  steps         smallint    not null check (steps >= 1),
   digest        text        not null,
   registered_at timestamptz not null default stepwell.now(),
   unique (namespace, name, version),
@@ -43,7 +44,7 @@ create table stepwell.tasks (
   created_at      timestamptz not null,
   finished_at     timestamptz,
   deadline        timestamptz,
-  workflow_id     integer     not null references stepwell.workflows,
+  workflow_id     integer     not null, -- no foreign key: every insert would lock, and write, the workflow's row
   steps_remaining integer     not null,
   steps_failed    integer     not null default 0,
   state           stepwell.task_state not null,

@@ -1,6 +1,7 @@
 -- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
 
--- Settings of a queue's table: messages live for milliseconds, so vacuum must keep up by count, not by share.
+-- Settings of a queue's table: messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here
+-- looks messages up by vt, so that index would only be written.
 -- Called by: register_workflow and this migration. Locks: the queue's table, briefly.
 create function stepwell.create_queue(p_queue text) returns void
 language plpgsql as $$
@@ -15,6 +16,7 @@ begin
        autovacuum_vacuum_cost_delay = 0, autovacuum_analyze_scale_factor = 0,
        autovacuum_analyze_threshold = 50000, vacuum_truncate = false)',
     pgmq.format_table_name(p_queue, 'q'));
+  execute pg_catalog.format('drop index if exists pgmq.%I', pgmq.format_table_name(p_queue, 'q') || '_vt_idx');
 end
 $$;
 
@@ -24,6 +26,39 @@ select stepwell.create_queue('step_results');
 -- The oldest requests of a namespace, however many others stand before them (pop_requests).
 create index q_task_requests_namespace
   on pgmq.q_task_requests (split_part(message ->> 'workflow', '/', 1), msg_id);
+
+-- Which attempts of which steps messages are about; the arrays run in parallel, null where a message does not say.
+-- Called by: claim_steps, report_results, apply_messages. The texts of a batch are cast at once; when that fails, somebody
+-- has put into the queue what is no message, and each is looked at alone.
+create function stepwell.read_steps(
+  p_messages jsonb[], out task_ids uuid[], out positions smallint[], out attempts smallint[])
+language plpgsql immutable as $$
+begin
+  task_ids  := array(select (m ->> 'task_id')::uuid from unnest(p_messages) m);
+  positions := array(select (m ->> 'step')::smallint from unnest(p_messages) m);
+  attempts  := array(select (m ->> 'attempt')::smallint from unnest(p_messages) m);
+exception when data_exception then
+  task_ids  := array(select stepwell.as_uuid(m ->> 'task_id') from unnest(p_messages) m);
+  positions := array(select stepwell.as_smallint(m ->> 'step') from unnest(p_messages) m);
+  attempts  := array(select stepwell.as_smallint(m ->> 'attempt') from unnest(p_messages) m);
+end
+$$;
+
+-- Ids of tasks that requests bring, in their order; null where there is none that is a uuid of version 7.
+-- Called by: submit_tasks, read_requests.
+create function stepwell.read_task_ids(p_requests jsonb[]) returns uuid[]
+language plpgsql immutable as $$
+declare
+  v_task_ids uuid[];
+begin
+  begin
+    v_task_ids := array(select (r ->> 'task_id')::uuid from unnest(p_requests) r);
+  exception when data_exception then
+    v_task_ids := array(select stepwell.as_uuid(r ->> 'task_id') from unnest(p_requests) r);
+  end;
+  return array(select case when stepwell.is_v7(t) then t end from unnest(v_task_ids) t);
+end
+$$;
 
 -- Takes up to p_batch messages, oldest first, and deletes them: what pgmq.pop does, whose plan joins the batch with the
 -- whole queue when the statistics of the queue's table are of another moment, which they are most of the time. Rows by

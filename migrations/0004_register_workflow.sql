@@ -23,12 +23,13 @@ begin
     perform stepwell.create_queue(v_namespace || '_queue');
     insert into stepwell.workflows
            (namespace, name, version, description, input_schema, priority, timeout, concurrency_key,
-            concurrency_limit, digest)
+            concurrency_limit, steps, digest)
     values (v_namespace, v_name, v_version, p_definition ->> 'description',
             nullif(p_definition -> 'input_schema', 'null'),
             coalesce((p_definition ->> 'priority')::smallint, 0),
             make_interval(secs => (p_definition ->> 'timeout')::double precision),
-            stepwell.texts(p_definition #> '{concurrency,key}'), (p_definition #>> '{concurrency,limit}')::smallint, v_digest)
+            stepwell.texts(p_definition #> '{concurrency,key}'), (p_definition #>> '{concurrency,limit}')::smallint,
+            jsonb_array_length(p_definition -> 'steps'), v_digest)
     on conflict (namespace, name, version) do nothing
     returning workflow_id into v_workflow_id;
 
@@ -71,3 +72,19 @@ language sql immutable as $$
   select array_agg(value order by ordinality)
     from jsonb_array_elements_text(case jsonb_typeof(p_array) when 'array' then p_array else '[]' end) with ordinality
 $$;
+
+-- A workflow stays as long as there are tasks of it: what a foreign key would say, without its price for every new task.
+-- Called by: the trigger below, when somebody deletes by hand. Nothing of ours does.
+create function stepwell.keep_used_workflow() returns trigger
+language plpgsql as $$
+begin
+  if exists (select from stepwell.tasks t where t.workflow_id = old.workflow_id) then
+    raise exception 'workflow %/% version % has tasks', old.namespace, old.name, old.version
+      using errcode = 'foreign_key_violation', hint = 'Remove its tasks first, or keep it: another version does not need its place.';
+  end if;
+  return old;
+end
+$$;
+
+create trigger keep_used_workflow before delete on stepwell.workflows
+  for each row execute function stepwell.keep_used_workflow();

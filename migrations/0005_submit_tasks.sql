@@ -12,8 +12,8 @@ returns table (request integer, task_id uuid, created boolean)
 language plpgsql as $$
 declare
   v_bad      text;
-  v_requests jsonb[];
-  v_tasks    uuid[];
+  v_requests jsonb[] := p_requests;
+  v_tasks    uuid[]  := stepwell.read_task_ids(p_requests);
 begin
   if coalesce(cardinality(p_requests), 0) = 0 then
     return;
@@ -21,13 +21,13 @@ begin
   select format('request %s: %s', r.ordinality, case
            when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
            when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
-           when r.request ? 'task_id' and stepwell.as_task_id(r.request ->> 'task_id') is null then '"task_id" must be a uuid of version 7'
+           when r.request ? 'task_id' and r.task_id is null then '"task_id" must be a uuid of version 7'
            else '"idempotency_key" must be a text of at most 255 characters' end)
     into v_bad
-    from unnest(p_requests) with ordinality as r (request, ordinality)
+    from unnest(p_requests, v_tasks) with ordinality as r (request, task_id, ordinality)
    where jsonb_typeof(r.request) is distinct from 'object'
       or jsonb_typeof(r.request -> 'workflow') is distinct from 'string'
-      or (r.request ? 'task_id' and stepwell.as_task_id(r.request ->> 'task_id') is null)
+      or (r.task_id is null and r.request ? 'task_id')
       or (r.request ? 'idempotency_key'
           and (jsonb_typeof(r.request -> 'idempotency_key') <> 'string' or length(r.request ->> 'idempotency_key') > 255))
    order by r.ordinality limit 1;
@@ -36,12 +36,12 @@ begin
   end if;
 
   -- A request passes through as it is; only one without an id is rewritten.
-  select array_agg(case when r.request ? 'task_id' then r.request
-                        else r.request || jsonb_build_object('task_id', stepwell.uuid_v7()) end order by r.ordinality)
-    into v_requests
-    from unnest(p_requests) with ordinality as r (request, ordinality);
-  select array_agg((r.request ->> 'task_id')::uuid order by r.ordinality) into v_tasks
-    from unnest(v_requests) with ordinality as r (request, ordinality);
+  if array_position(v_tasks, null) is not null then
+    v_tasks := array(select coalesce(t, stepwell.uuid_v7()) from unnest(v_tasks) t);
+    v_requests := array(select case when r.request ? 'task_id' then r.request
+                                    else r.request || jsonb_build_object('task_id', r.task_id) end
+                          from unnest(p_requests, v_tasks) as r (request, task_id));
+  end if;
 
   if not exists (select from unnest(v_requests) as r (request) where r.request ? 'idempotency_key') then
     perform pgmq.send_batch('task_requests', v_requests);

@@ -86,29 +86,26 @@ returns table (popped integer, initialized integer, rejected integer, unvalidate
                namespaces text[], finished uuid[])
 language plpgsql as $$
 declare
-  v_dead       integer;
   v_roots      record;
   v_namespaces text[];
 begin
-  insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
-  select 'task_requests', r.message, r.dead, r.enqueued_at, stepwell.now()
-    from stepwell.read_requests(p_messages, p_times) r
-   where r.dead is not null;
-  get diagnostics v_dead = row_count;
-
-  with inserted as (
+  with requests as materialized (
+    select * from stepwell.read_requests(p_messages, p_times)
+  ), buried as (
+    insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+    select 'task_requests', r.message, r.dead, r.enqueued_at, stepwell.now() from requests r where r.dead is not null
+  ), inserted as (
     insert into stepwell.tasks
            (task_id, created_at, finished_at, deadline, workflow_id, steps_remaining, state, priority,
             idempotency_key, concurrency_key, correlation_id, tags, error, trace_context, context)
     select r.task_id, r.enqueued_at, case when r.problem is not null then stepwell.now() end,
-           r.enqueued_at + w.timeout, w.workflow_id,
-           (select count(*) from stepwell.workflow_steps s where s.workflow_id = w.workflow_id),
+           r.enqueued_at + w.timeout, w.workflow_id, w.steps,
            case when r.problem is not null then 'error'
                 when r.unvalidated then 'pending' else 'in_progress' end::stepwell.task_state,
            coalesce(r.priority, w.priority), r.message ->> 'idempotency_key',
            stepwell.concurrency_key(w.concurrency_key, r.context), r.message ->> 'correlation_id',
            r.tags, r.problem, r.message -> 'trace_context', r.context
-      from stepwell.read_requests(p_messages, p_times) r
+      from requests r
       join stepwell.workflows w using (workflow_id)
      where r.dead is null
      order by r.task_id -- a submit that was repeated can be in another's batch too: both insert in one order
@@ -142,7 +139,7 @@ begin
              where i.state = 'in_progress' and s.depends_on is null
              order by i.created_at, i.task_id, s.position) r -- the oldest first, as they came
   )
-  select roots.*,
+  select roots.*, (select count(*) from requests r where r.dead is not null) as dead,
          (select count(*) from inserted i where i.state = 'in_progress') as initialized,
          (select count(*) from inserted i where i.state = 'pending') as unvalidated,
          (select coalesce(array_agg(i.task_id), '{}') from inserted i where i.state = 'error') as rejected
@@ -153,7 +150,7 @@ begin
     v_namespaces := stepwell.enqueue_steps(v_roots.namespaces, v_roots.task_ids, v_roots.positions, v_roots.attempts);
   end if;
   return query select cardinality(p_messages), v_roots.initialized::integer, cardinality(v_roots.rejected),
-                      v_roots.unvalidated::integer, v_dead, coalesce(v_namespaces, '{}'), v_roots.rejected;
+                      v_roots.unvalidated::integer, v_roots.dead::integer, coalesce(v_namespaces, '{}'), v_roots.rejected;
 end
 $$;
 
@@ -163,14 +160,25 @@ create function stepwell.read_requests(p_messages jsonb[], p_times timestamptz[]
 returns table (ordinality bigint, message jsonb, enqueued_at timestamptz, task_id uuid, workflow_id integer,
                priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text)
 language sql stable as $$
-  select r.ordinality, r.message, r.enqueued_at, stepwell.as_task_id(r.message ->> 'task_id'), w.workflow_id,
+  with known as materialized ( -- each workflow is looked up once, not once a request
+    select n.workflow, n.version, k.workflow_id, k.input_schema, k.digest
+      from (select distinct m ->> 'workflow' as workflow, m ->> 'version' as version from unnest(p_messages) m) n
+     cross join lateral (
+       select w.workflow_id, w.input_schema, w.digest
+         from stepwell.workflows w
+        where w.namespace = split_part(n.workflow, '/', 1) and w.name = split_part(n.workflow, '/', 2)
+          and w.namespace || '/' || w.name = n.workflow -- and nothing behind a second slash
+          and w.version = coalesce(n.version, w.version)
+        order by w.workflow_id desc limit 1) k
+  )
+  select r.ordinality, r.message, r.enqueued_at, r.task_id, w.workflow_id,
          stepwell.priority_level(r.message ->> 'priority'),
          case when jsonb_typeof(r.message -> 'tags') = 'array'
               then (select array_agg(t) from jsonb_array_elements_text(r.message -> 'tags') t) end,
          coalesce(r.message -> 'context', '{}'),
          w.input_schema is not null and r.message ->> 'validated' is distinct from w.digest,
          case when jsonb_typeof(r.message) is distinct from 'object' then 'the request is not a JSON object'
-              when stepwell.as_task_id(r.message ->> 'task_id') is null then 'the request has no usable task_id, a uuid of version 7'
+              when r.task_id is null then 'the request has no usable task_id, a uuid of version 7'
               when w.workflow_id is null then pg_catalog.format('unknown workflow %s%s', r.message -> 'workflow',
                 coalesce(' version ' || (r.message -> 'version')::text, '')) end,
          case when jsonb_typeof(r.message -> 'context') <> 'object' then 'the context is not a JSON object'
@@ -178,16 +186,10 @@ language sql stable as $$
                    and stepwell.priority_level(r.message ->> 'priority') is null
               then pg_catalog.format('priority %s is none of low, normal, high, urgent or -10..10', r.message -> 'priority')
          end
-    from unnest(p_messages, p_times) with ordinality as r (message, enqueued_at, ordinality)
-    left join lateral (
-      select k.workflow_id, k.input_schema, k.digest
-        from stepwell.workflows k
-       where k.namespace = split_part(r.message ->> 'workflow', '/', 1)
-         and k.name = split_part(r.message ->> 'workflow', '/', 2)
-         and k.namespace || '/' || k.name = r.message ->> 'workflow' -- and nothing behind a second slash
-         and k.version = coalesce(r.message ->> 'version', k.version)
-       order by k.workflow_id desc limit 1
-    ) w on true
+    from unnest(p_messages, p_times, stepwell.read_task_ids(p_messages))
+         with ordinality as r (message, enqueued_at, task_id, ordinality)
+    left join known w
+      on w.workflow = r.message ->> 'workflow' and w.version is not distinct from r.message ->> 'version'
 $$;
 
 -- Contexts that an orchestrator has to check: tasks submitted by plain SQL to a workflow with an input schema.

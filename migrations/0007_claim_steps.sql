@@ -12,6 +12,7 @@ returns table (claim_id bigint, task_id uuid, step smallint, attempt smallint, m
 language plpgsql as $$
 declare
   v_messages jsonb[] := p_messages;
+  v_named    record;
 begin
   if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
     return;
@@ -23,16 +24,13 @@ begin
     return;
   end if;
 
+  select * into v_named from stepwell.read_steps(v_messages);
   return query
-    with messages as materialized (
-      select m.ordinality, m.message, stepwell.as_uuid(m.message ->> 'task_id') as task_id,
-             stepwell.as_smallint(m.message ->> 'step') as position,
-             stepwell.as_smallint(m.message ->> 'attempt') as attempt
-        from unnest(v_messages) with ordinality as m (message, ordinality)
-    ), found as materialized (
+    with found as materialized (
       select m.ordinality, m.message, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
              s.state = 'enqueued' and s.attempt = m.attempt as runnable
-        from messages m
+        from unnest(v_messages, v_named.task_ids, v_named.positions, v_named.attempts)
+             with ordinality as m (message, task_id, position, attempt, ordinality)
         left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
     ), buried as (
       insert into stepwell.dead_letters (queue, message, reason, buried_at)
@@ -56,8 +54,8 @@ begin
            ws.config::text, t.context::text,
            case when r.depends_on is not null then
              (select jsonb_object_agg(d.name, d.result)::text
-                from stepwell.steps d
-               where d.task_id = r.task_id and d.position = any (r.depends_on)) end,
+                from unnest(r.depends_on) as p (position) -- one by one by key, however many steps the task has
+                join stepwell.steps d on d.task_id = r.task_id and d.position = p.position) end,
            t.correlation_id, t.trace_context::text
       from claim c
       cross join runnable r

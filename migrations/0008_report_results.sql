@@ -11,37 +11,33 @@
 create function stepwell.report_results(p_worker_id text, p_results jsonb[]) returns integer[]
 language plpgsql as $$
 declare
-  v_claims   bigint[];
+  v_claims   bigint[] := array(select stepwell.as_bigint(r ->> 'claim') from unnest(p_results) r);
+  v_named    record;
   v_accepted bigint[];
 begin
-  select array_agg(distinct stepwell.as_bigint(r.result ->> 'claim')) into v_claims
-    from unnest(p_results) as r (result);
+  select * into v_named from stepwell.read_steps(p_results);
   perform from stepwell.claims c where c.claim_id = any (v_claims) and c.worker_id = p_worker_id
     order by c.claim_id for update;
 
-  with results as materialized (
-    select r.ordinality, stepwell.as_bigint(r.result ->> 'claim') as claim_id,
-           stepwell.as_uuid(r.result ->> 'task_id') as task_id,
-           stepwell.as_smallint(r.result ->> 'step') as position,
-           stepwell.as_smallint(r.result ->> 'attempt') as attempt
-      from unnest(p_results) with ordinality as r (result, ordinality)
-  ), held as materialized ( -- unnested once: joined first, it would be once a result
+  with held as materialized ( -- unnested once: joined first, it would be once a result
     select c.claim_id, u.task_id, u.position, u.attempt
       from stepwell.claims c, unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
      where c.claim_id = any (v_claims) and c.worker_id = p_worker_id
   )
-  select array_agg(distinct r.ordinality) into v_accepted
-    from results r join held h using (claim_id, task_id, position, attempt);
+  select array_agg(r.ordinality) into v_accepted
+    from unnest(v_claims, v_named.task_ids, v_named.positions, v_named.attempts)
+         with ordinality as r (claim_id, task_id, position, attempt, ordinality)
+    join held h using (claim_id, task_id, position, attempt);
 
+  if cardinality(v_accepted) = cardinality(p_results) then -- the rare ones leave the common path alone
+    perform pgmq.send_batch('step_results', p_results);
+    perform stepwell.shrink_claims(v_claims, v_named.task_ids, v_named.positions);
+    return '{}';
+  end if;
   if v_accepted is not null then
-    perform pgmq.send_batch('step_results', a.results)
-       from (select array_agg(r.result order by r.ordinality) as results
-               from unnest(p_results) with ordinality as r (result, ordinality)
-              where r.ordinality = any (v_accepted)) a;
-    perform stepwell.shrink_claims(array_agg(stepwell.as_bigint(r.result ->> 'claim')),
-              array_agg((r.result ->> 'task_id')::uuid), array_agg((r.result ->> 'step')::smallint))
-       from unnest(p_results) with ordinality as r (result, ordinality)
-      where r.ordinality = any (v_accepted);
+    perform pgmq.send_batch('step_results', array(select p_results[o] from unnest(v_accepted) o order by o));
+    perform stepwell.shrink_claims(array_agg(v_claims[o]), array_agg(v_named.task_ids[o]), array_agg(v_named.positions[o]))
+       from unnest(v_accepted) o;
   end if;
   return (select coalesce(array_agg(o::integer order by o), '{}')
             from generate_series(1, cardinality(p_results)) o

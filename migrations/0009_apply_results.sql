@@ -44,7 +44,7 @@ returns table (popped integer, completed integer, retried integer, failed intege
                namespaces text[], finished uuid[])
 language plpgsql as $$
 declare
-  v_tasks      uuid[] := array(select stepwell.as_uuid(m ->> 'task_id') from unnest(p_messages) m);
+  v_named      record;
   v_done       record;
   v_dead       integer := 0;
   v_retried    integer := 0;
@@ -52,10 +52,12 @@ declare
   v_finished   uuid[] := '{}';
   v_namespaces text[] := '{}';
 begin
+  select * into v_named from stepwell.read_steps(p_messages);
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
-  perform from stepwell.tasks t where t.task_id = any (v_tasks) order by t.task_id for update;
+  perform from stepwell.tasks t where t.task_id = any (v_named.task_ids) order by t.task_id for update;
 
-  select * into v_done from stepwell.apply_completed(p_messages, p_times);
+  select * into v_done
+    from stepwell.apply_completed(p_messages, p_times, v_named.task_ids, v_named.positions, v_named.attempts);
   if v_done.task_ids is not null then
     v_namespaces := stepwell.enqueue_steps(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts);
   end if;
@@ -65,7 +67,7 @@ begin
     select f.retried, f.failed, f.finished into v_retried, v_failed, v_finished
       from stepwell.apply_failures(p_messages, p_times) f;
   end if;
-  perform stepwell.free_keys(v_tasks);
+  perform stepwell.free_keys(v_named.task_ids);
   return query
     select cardinality(p_messages), v_done.completed, v_retried, v_failed,
            cardinality(p_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
@@ -77,17 +79,17 @@ $$;
 -- Returns the steps that became ready, now 'enqueued' with attempt 1, for enqueue_steps; the tasks that finished; the
 -- tasks with a failed step, in which this may have been the last that moved.
 create function stepwell.apply_completed(
-  p_messages jsonb[], p_times timestamptz[],
+  p_messages jsonb[], p_times timestamptz[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
   out completed integer, out namespaces text[], out task_ids uuid[], out positions smallint[],
   out attempts smallint[], out finished uuid[], out ailing uuid[])
 language plpgsql as $$ -- plpgsql, because it keeps the plan of this statement and a sql function does not
 begin
   with results as materialized (
-    select stepwell.as_uuid(r.message ->> 'task_id') as task_id, stepwell.as_smallint(r.message ->> 'step') as position,
-           stepwell.as_smallint(r.message ->> 'attempt') as attempt, r.message ->> 'outcome' as outcome,
+    select r.task_id, r.position, r.attempt, r.message ->> 'outcome' as outcome,
            r.message -> 'result' as result, r.message ->> 'worker' as worker_id, r.reported_at,
            r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at
-      from unnest(p_messages, p_times) as r (message, reported_at)
+      from unnest(p_messages, p_times, p_task_ids, p_positions, p_attempts)
+           as r (message, reported_at, task_id, position, attempt)
   ), done as (
     update stepwell.steps s
        set state = 'complete', result = coalesce(r.result, 'null'), worker_id = r.worker_id,
@@ -107,10 +109,8 @@ begin
            state = case when s.waiting_on = c.done then 'enqueued' else s.state end,
            attempt = case when s.waiting_on = c.done then 1 else s.attempt end
       from countdown c
-      join stepwell.tasks t using (task_id) -- by key; joining what this statement returns elsewhere has no index
-      join stepwell.workflows w using (workflow_id)
      where s.task_id = c.task_id and s.position = c.position and s.state = 'pending'
-    returning s.task_id, s.position, s.attempt, s.state, w.namespace
+    returning s.task_id, s.position, s.attempt, s.state
   ), totals as (
     select d.task_id, count(*) as done from done d group by d.task_id
   ), advanced as (
@@ -123,12 +123,16 @@ begin
     returning t.task_id, t.state, t.steps_failed
   )
   select (select count(*)::integer from done),
-         array_agg(r.namespace order by r.task_id, r.position), array_agg(r.task_id order by r.task_id, r.position),
-         array_agg(r.position order by r.task_id, r.position), array_agg(r.attempt order by r.task_id, r.position),
+         array_agg(r.namespace), array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt),
          (select coalesce(array_agg(a.task_id), '{}') from advanced a where a.state = 'complete'),
          (select array_agg(a.task_id) from advanced a where a.steps_failed > 0)
     into completed, namespaces, task_ids, positions, attempts, finished, ailing
-    from counted r where r.state = 'enqueued';
+    from (select w.namespace, c.task_id, c.position, c.attempt
+            from counted c
+            join stepwell.tasks t using (task_id)
+            join stepwell.workflows w using (workflow_id)
+           where c.state = 'enqueued'
+           order by c.task_id, c.position) r;
 end
 $$;
 

@@ -6,6 +6,7 @@ use anyhow::Result;
 use serde_json::json;
 use stepwell::{Client, Workflow};
 use support::runtime::{config, orchestrator, wait, worker};
+use support::session::sqlstate;
 use support::{chain, complete, define, define_with, diamond, drain, eventually, Session, TestDatabase};
 use uuid::Uuid;
 
@@ -99,6 +100,23 @@ async fn a_registered_version_is_immutable() -> Result<()> {
     db.session().await?.until_blocked(waiting, session.pid()).await?;
     session.run("commit").await?;
     assert_eq!(second.await??, first);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_workflow_stays_as_long_as_it_has_tasks() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    session.submit_one("test/chain", "{}").await?;
+    session.initialize(1).await?;
+    let refused = session.run("delete from stepwell.workflows").await;
+    assert_eq!(sqlstate(refused).as_deref(), Some("23503"));
+    for table in ["pgmq.q_test_queue", "stepwell.steps", "stepwell.tasks"] {
+        session.run(&format!("delete from {table}")).await?;
+    }
+    assert_eq!(session.run("delete from stepwell.workflows").await?, 1);
     drop(session);
     db.finish().await
 }
