@@ -3,22 +3,24 @@
 -- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
 -- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped; one that
 -- names no step goes to dead_letters. A paused namespace gives nothing. Returns one row a step, oldest message first; user JSON as text, exactly.
--- p_messages: instead of messages of the queue, for bury_message, which has popped one.
+-- waited_ms: since when the step's message had been in the queue. p_messages: instead of messages of the queue, for bury_message, which has popped one.
 create function stepwell.claim_steps(
   p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] default null)
 returns table (claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
                workflow text, version text, name text, handler text, timeout_ms bigint,
-               config text, context text, results text, correlation_id text, trace_context text)
+               config text, context text, results text, correlation_id text, trace_context text,
+               waited_ms bigint)
 language plpgsql as $$
 declare
   v_messages jsonb[] := p_messages;
   v_named    record;
+  v_times    timestamptz[];
 begin
   if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
     return;
   end if;
   if v_messages is null then
-    select m.messages into v_messages from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
+    select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
   end if;
   if v_messages is null then
     return;
@@ -27,10 +29,10 @@ begin
   select * into v_named from stepwell.read_steps(v_messages);
   return query
     with found as materialized (
-      select m.ordinality, m.message, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
+      select m.ordinality, m.message, m.enqueued_at, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
              s.state = 'enqueued' and s.attempt = m.attempt as runnable
-        from unnest(v_messages, v_named.task_ids, v_named.positions, v_named.attempts)
-             with ordinality as m (message, task_id, position, attempt, ordinality)
+        from unnest(v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts)
+             with ordinality as m (message, enqueued_at, task_id, position, attempt, ordinality)
         left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
     ), buried as (
       insert into stepwell.dead_letters (queue, message, reason, buried_at)
@@ -56,7 +58,8 @@ begin
              (select jsonb_object_agg(d.name, d.result)::text
                 from unnest(r.depends_on) as p (position) -- one by one by key, however many steps the task has
                 join stepwell.steps d on d.task_id = r.task_id and d.position = p.position) end,
-           t.correlation_id, t.trace_context::text
+           t.correlation_id, t.trace_context::text,
+           (extract(epoch from stepwell.now() - r.enqueued_at) * 1000)::bigint
       from claim c
       cross join runnable r
       join stepwell.tasks t on t.task_id = r.task_id

@@ -5,10 +5,11 @@
 -- Locks: the messages it pops (SKIP LOCKED), then tasks by id; their steps are guarded by that; then as dispatch_steps.
 -- Fence: a result counts only for the attempt that its step is on while the step is 'enqueued'; any other is dropped
 -- and counted as stale. Steps: enqueued -> complete | waiting_for_retry | error; dependents pending -> enqueued.
--- Tasks: in_progress -> complete | error.
+-- Tasks: in_progress -> complete | error. timed_out: those of the retried whose attempt took too long; errored: those of
+-- the finished that are in error.
 create function stepwell.apply_results(p_batch integer, p_traced boolean default false)
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
-               namespaces text[], finished uuid[], traces text)
+               namespaces text[], finished uuid[], timed_out integer, errored integer, traces text)
 language plpgsql as $$
 declare
   v_messages jsonb[];
@@ -17,13 +18,13 @@ declare
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
   if v_messages is null then
-    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], null::text;
+    return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], 0, 0, null::text;
     return;
   end if;
   select * into v_applied from stepwell.apply_messages(v_messages, v_times);
   return query
     select v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale, v_applied.dead,
-           v_applied.namespaces || d.namespaces, v_applied.finished,
+           v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out, v_applied.errored,
            case when p_traced then stepwell.result_traces(v_messages) end
       from stepwell.dispatch_steps(p_batch) d;
 end
@@ -41,7 +42,7 @@ $$;
 -- apply_results without the queue. Called by: apply_results, bury_message.
 create function stepwell.apply_messages(p_messages jsonb[], p_times timestamptz[])
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
-               namespaces text[], finished uuid[])
+               namespaces text[], finished uuid[], timed_out integer, errored integer)
 language plpgsql as $$
 declare
   v_named      record;
@@ -49,7 +50,8 @@ declare
   v_dead       integer := 0;
   v_retried    integer := 0;
   v_failed     integer := 0;
-  v_finished   uuid[] := '{}';
+  v_timed_out  integer := 0;
+  v_errored    uuid[] := '{}';
   v_namespaces text[] := '{}';
 begin
   select * into v_named from stepwell.read_steps(p_messages);
@@ -64,14 +66,15 @@ begin
 
   if v_done.completed < cardinality(p_messages) then -- the rare ones leave the common path alone
     v_dead := stepwell.bury_results(p_messages, p_times);
-    select f.retried, f.failed, f.finished into v_retried, v_failed, v_finished
+    select f.retried, f.failed, f.finished, f.timed_out into v_retried, v_failed, v_errored, v_timed_out
       from stepwell.apply_failures(p_messages, p_times) f;
   end if;
   perform stepwell.free_keys(v_named.task_ids);
+  v_errored := v_errored || stepwell.settle_tasks(v_done.ailing);
   return query
     select cardinality(p_messages), v_done.completed, v_retried, v_failed,
            cardinality(p_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
-           v_namespaces, v_done.finished || v_finished || stepwell.settle_tasks(v_done.ailing);
+           v_namespaces, v_done.finished || v_errored, v_timed_out, cardinality(v_errored);
 end
 $$;
 

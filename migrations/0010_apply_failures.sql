@@ -74,7 +74,8 @@ $$;
 -- The failed attempts of a batch: each is recorded; the step waits for its retry or ends in error.
 -- Called by: apply_messages, which holds the tasks' locks. Returns counts and the tasks that ended in error.
 create function stepwell.apply_failures(
-  p_messages jsonb[], p_times timestamptz[], out retried integer, out failed integer, out finished uuid[])
+  p_messages jsonb[], p_times timestamptz[],
+  out retried integer, out failed integer, out finished uuid[], out timed_out integer)
 language plpgsql as $$
 declare
   v_failed_tasks uuid[];
@@ -116,11 +117,12 @@ begin
            unhandled_since = null
       from failures f
      where s.task_id = f.task_id and s.position = f.position
-    returning s.task_id, s.state
+    returning s.task_id, s.state, f.kind
   )
   select count(*) filter (where s.state = 'waiting_for_retry'), count(*) filter (where s.state = 'error'),
-         array_agg(s.task_id) filter (where s.state = 'error')
-    into retried, failed, v_failed_tasks
+         array_agg(s.task_id) filter (where s.state = 'error'),
+         count(*) filter (where s.state = 'waiting_for_retry' and s.kind = 'timeout')
+    into retried, failed, v_failed_tasks, timed_out
     from stepped s;
   finished := stepwell.fail_tasks(v_failed_tasks);
 end

@@ -59,3 +59,55 @@ create view stepwell.task_status as
              string_agg(s.name || ': ' || s.error_message, '; ' order by s.position)
                filter (where s.state = 'error') as failure
         from stepwell.step_status s where s.task_id = t.task_id) c;
+
+-- How each queue is, for metrics: messages (at most p_most are counted), the age of the oldest, how many ever came (its
+-- numbers, which only grow), rows that vacuum has still to remove. Of a namespace also the steps that wait for a place in
+-- its queue (p_most again), and those that workers hold. namespace: null for requests and results.
+-- Called by: orchestrators, now and then. Takes no locks.
+create function stepwell.queue_metrics(p_most integer)
+returns table (queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint,
+               waiting bigint, in_progress bigint)
+language plpgsql stable set lock_timeout = '1 s' as $$ -- who waits for a lock has long been given up by its caller
+declare
+  v_queue record;
+begin
+  for v_queue in
+    select m.queue_name::text as name, n.namespace, coalesce(c.held, 0) as held,
+           pg_catalog.format('pgmq.%I', pgmq.format_table_name(m.queue_name, 'q')) as relation
+      from pgmq.meta m
+     cross join lateral (select case when m.queue_name like '%\_queue'
+                                     then regexp_replace(m.queue_name, '_queue$', '') end as namespace) n
+      left join (select w.namespace, sum(cardinality(w.task_ids)) as held from stepwell.claims w
+                  where w.expires_at > stepwell.now() group by w.namespace) c on c.namespace = n.namespace
+     order by m.queue_name
+  loop
+    return query execute pg_catalog.format(
+      'select $1, $2, (select count(*) from (select from %1$s limit $3) q),
+              (select greatest(extract(epoch from stepwell.now() - q.enqueued_at), 0)::double precision
+                 from %1$s q order by q.msg_id limit 1),
+              coalesce(pg_sequence_last_value(pg_get_serial_sequence(%1$L, ''msg_id'')::regclass), 0),
+              pg_stat_get_dead_tuples(%1$L::regclass),
+              (select count(*) from (select from stepwell.ready_steps r where r.namespace = $2 limit $3) r)
+              + (select count(*) from (select from stepwell.keyed_steps k
+                                        where k.namespace = $2 and not k.admitted limit $3) k), $4::bigint',
+      v_queue.relation) using v_queue.name, v_queue.namespace, p_most, v_queue.held;
+  end loop;
+end
+$$;
+
+-- How the database is, for metrics: seconds that the oldest transaction has kept dead rows from being removed (of the
+-- sessions that the schema's owner can see: with pg_read_all_stats all, else those of its own roles), dead letters (at
+-- most p_most are counted). Called by: orchestrators, now and then. Takes no locks.
+create function stepwell.database_metrics(p_most integer)
+returns table (oldest_snapshot_age double precision, dead_letters bigint)
+language sql stable set lock_timeout = '1 s' as $$
+  select greatest(0, extract(epoch from clock_timestamp() - (
+           select min(o.since)
+             from (select a.xact_start as since from pg_catalog.pg_stat_activity a
+                    where a.datname = current_database() and a.backend_type <> 'autovacuum worker'
+                      and (a.backend_xmin is not null or a.backend_xid is not null)
+                   union all
+                   select p.prepared from pg_catalog.pg_prepared_xacts p where p.database = current_database()) o
+         )))::double precision,
+         (select count(*) from (select from stepwell.dead_letters d limit p_most) d)
+$$;

@@ -40,6 +40,8 @@ language sql immutable as $$
       ('retry_task', '{client,operator}'),
       ('resolve_step', '{client,operator}'),
       ('queue_status', '{client,operator,orchestrator}'),
+      ('queue_metrics', '{operator,orchestrator}'),
+      ('database_metrics', '{operator,orchestrator}'),
       ('pause_namespace', '{operator}'),
       ('resume_namespace', '{operator}'),
       ('limit_namespace', '{operator}'),

@@ -18,7 +18,9 @@ pub(crate) fn error(ruby: &Ruby, name: &str, message: impl Into<String>) -> Erro
 pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
     use stepwell::Error as Core;
     let name = match failure {
-        Core::Configuration { .. } | Core::Embedded(_) | Core::File { .. } => "ConfigurationError",
+        Core::Configuration { .. } | Core::Embedded(_) | Core::File { .. } | Core::Listen { .. } => {
+            "ConfigurationError"
+        }
         Core::Validation { .. } | Core::UnknownWorkflow { .. } | Core::WorkflowConflict { .. } => "ValidationError",
         Core::UnknownTask { .. } | Core::InvalidTransition { .. } | Core::UnknownNamespace { .. } => "ValidationError",
         Core::WaitTimeout { .. } => "WaitTimeout",

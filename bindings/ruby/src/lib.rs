@@ -12,6 +12,7 @@ mod errors;
 mod guarded;
 mod gvl;
 mod logging;
+mod metrics;
 mod operate;
 mod orchestrator;
 mod runtime;
@@ -25,6 +26,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     let native = ruby.define_module("Stepwell")?.define_module("Native")?;
     command_line::init(native)?;
     logging::init(native)?;
+    metrics::init(native)?;
     definitions::init(ruby, native)?;
     database::init(ruby, native)?;
     orchestrator::init(ruby, native)?;

@@ -42,7 +42,11 @@ fn running(ruby: &Ruby, orchestrator: &NativeOrchestrator) -> Result<bool, Error
 
 fn status(ruby: &Ruby, orchestrator: &NativeOrchestrator) -> Result<String, Error> {
     entry(ruby, || {
-        let status = orchestrator.0.get(ruby)?.status();
+        let orchestrator = orchestrator.0.get(ruby)?.clone();
+        let status = block_on(ruby, async move {
+            orchestrator.look().await;
+            Ok(orchestrator.status())
+        })?;
         serde_json::to_string(&status).map_err(|failure| error(ruby, "Error", failure.to_string()))
     })
 }

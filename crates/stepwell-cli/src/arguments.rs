@@ -1,6 +1,7 @@
 //! What can be typed.
 
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -61,7 +62,7 @@ pub(crate) enum Command {
     /// Bring the schema in the database to this program's version
     Migrate(Migrate),
     /// Run an orchestrator until SIGTERM or SIGINT
-    Serve,
+    Serve(Serve),
     /// Run workers that execute Ruby handlers (`stepwell work --help` of the gem's executable)
     #[command(disable_help_flag = true)]
     Work {
@@ -105,6 +106,14 @@ pub(crate) struct Migrate {
     /// Only show which migrations the database has and which it lacks
     #[arg(long, visible_alias = "status")]
     pub(crate) dry_run: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Serve {
+    /// Answer HTTP here: /metrics, /health/live, /health/ready; a port alone is of this machine only
+    /// [default: metrics.listen of the settings, else none]
+    #[arg(long, value_name = "[ADDRESS:]PORT", value_parser = stepwell::config::parse_listen)]
+    pub(crate) http: Option<SocketAddr>,
 }
 
 #[derive(Debug, Subcommand)]

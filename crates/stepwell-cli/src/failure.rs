@@ -52,7 +52,7 @@ impl Failure {
     pub(crate) fn code(&self) -> u8 {
         match self {
             Self::Core(error) => match error {
-                Error::Configuration { .. } | Error::Validation { .. } => USAGE,
+                Error::Configuration { .. } | Error::Validation { .. } | Error::Listen { .. } => USAGE,
                 Error::UnknownTask { .. } | Error::UnknownNamespace { .. } | Error::UnknownWorkflow { .. } => NOT_FOUND,
                 error if error.is_transient() => UNREACHABLE,
                 _ => FAILED,

@@ -8,6 +8,7 @@ use rand::Rng;
 
 use crate::error::Error;
 use crate::signals::lock;
+use crate::telemetry::Warnings;
 
 const FIRST: Duration = Duration::from_millis(50);
 const CAP: Duration = Duration::from_secs(5);
@@ -16,7 +17,10 @@ const QUIET: Duration = Duration::from_secs(60);
 
 /// What the loops of one link to a database know together of its being away.
 #[derive(Debug, Default)]
-pub(crate) struct Outage(Mutex<State>);
+pub(crate) struct Outage {
+    state: Mutex<State>,
+    warnings: Warnings,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -28,13 +32,19 @@ struct State {
 }
 
 impl Outage {
-    fn failed(&self, name: &str, error: &Error) {
-        let mut state = lock(&self.0);
+    /// What the loops have warned of lately.
+    pub(crate) fn warnings(&self) -> &Warnings {
+        &self.warnings
+    }
+
+    fn failed(&self, name: &'static str, error: &Error) {
+        let mut state = lock(&self.state);
         state.failures += 1;
         state.since.get_or_insert_with(Instant::now);
         if state.warned.is_none_or(|at| at.elapsed() >= QUIET) {
             state.warned = Some(Instant::now());
             state.told = true;
+            self.warnings.note(name, error.to_string());
             tracing::warn!("loop" = name, %error, "trouble, trying again until it is over");
         } else {
             tracing::debug!("loop" = name, %error, "still trouble");
@@ -42,7 +52,7 @@ impl Outage {
     }
 
     fn succeeded(&self) {
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if let Some(since) = state.since.take() {
             if std::mem::take(&mut state.told) {
                 tracing::info!(after = ?since.elapsed(), failures = state.failures, "works again");
@@ -71,6 +81,7 @@ impl Backoff {
         if error.is_transient() {
             self.outage.failed(self.name, error);
         } else if self.failures == 0 {
+            self.outage.warnings.note(self.name, error.to_string());
             tracing::warn!("loop" = self.name, %error, "fails, trying again");
         }
         self.failures = self.failures.saturating_add(1);

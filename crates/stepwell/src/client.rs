@@ -18,6 +18,7 @@ use crate::databases::Databases;
 use crate::error::{Error, Problem, Result};
 use crate::signals::{lock, Topic};
 use crate::store::{EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
+use crate::telemetry::metrics::{Hop, TaskEnd};
 use crate::telemetry::target;
 use crate::telemetry::traces::{Submitting, TraceContext};
 use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
@@ -181,7 +182,9 @@ impl Client {
     /// Sends each request's message to the database that its namespace lives on.
     async fn send_all(&self, requests: &[Request], messages: Vec<String>) -> Result<Vec<Submitted>> {
         if self.databases.count() == 1 {
-            return send(self.databases.default(), &messages).await;
+            let submitted = send(self.databases.default(), &messages).await?;
+            count(self.databases.default(), requests.iter().zip(&submitted));
+            return Ok(submitted);
         }
         let mut groups = vec![(Vec::new(), Vec::new()); self.databases.count()];
         for (index, (request, message)) in requests.iter().zip(messages).enumerate() {
@@ -192,6 +195,7 @@ impl Client {
         let mut submitted = vec![None; requests.len()];
         for (place, (indexes, messages)) in groups.iter().enumerate().filter(|(_, (indexes, _))| !indexes.is_empty()) {
             let answers = send(self.databases.at(place)?, messages).await?;
+            count(self.databases.at(place)?, indexes.iter().map(|index| &requests[*index]).zip(&answers));
             self.homes.note(place, answers.iter().map(|answer| answer.task_id));
             indexes.iter().zip(answers).for_each(|(index, answer)| submitted[*index] = Some(answer));
         }
@@ -293,6 +297,9 @@ impl Client {
     pub async fn cancel(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<String> {
         let database = self.home(task_id).await?;
         let state = persist(database, || database.store().cancel_task(task_id, reason, actor)).await?;
+        if state == "cancelled" {
+            database.metrics().tasks_finished(TaskEnd::Cancelled, 1);
+        }
         database.signals().publish_finished(&[task_id]);
         if state == "cancelled" {
             tracing::info!(target: target::TASK, task = %task_id, state, "finished");
@@ -337,6 +344,9 @@ impl Client {
         let resolved = persist(database, || store.resolve_step(task_id, step, result, reason, actor)).await;
         let (namespaces, state) = resolved.map_err(|error| error.if_refused("the result", "result"))?;
         database.signals().publish_steps(&namespaces);
+        if state == "resolved" {
+            database.metrics().tasks_finished(TaskEnd::Resolved, 1);
+        }
         if state != "in_progress" {
             database.signals().publish_finished(&[task_id]);
             tracing::info!(target: target::TASK, task = %task_id, state, "finished");
@@ -477,11 +487,18 @@ async fn register_later(database: Database, workflows: Vec<Workflow>, mut away: 
     }
 }
 
+fn count<'a>(database: &Database, submitted: impl Iterator<Item = (&'a Request, &'a Submitted)>) {
+    let created = submitted.filter(|(_, answer)| answer.created);
+    database.metrics().submitted(created.map(|(request, _)| request.workflow.as_str()));
+}
+
 async fn send(database: &Database, messages: &[String]) -> Result<Vec<Submitted>> {
     let mut submitted = Vec::with_capacity(messages.len());
     for batch in batches(messages) {
+        let since = Instant::now();
         let answer = persist(database, || database.store().submit_tasks(batch)).await;
         submitted.extend(answer.map_err(|error| error.if_refused("the request", "context"))?);
+        database.metrics().hop(Hop::Submit, since.elapsed(), batch.len() as u64);
         database.signals().publish(Topic::Requests);
     }
     Ok(submitted)

@@ -14,7 +14,10 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::signals::{Signals, Topic};
 use crate::store::Store;
+use crate::telemetry::health::{DatabaseHealth, Loops, Pulse};
+use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
+use crate::telemetry::Warning;
 
 const CHANNEL: &str = "stepwell";
 /// Other processes hear of the same thing at most this often.
@@ -32,6 +35,8 @@ struct Inner {
     url: String,
     signals: Signals,
     outage: Arc<Outage>,
+    metrics: Metrics,
+    loops: Loops,
     config: Config,
     traces: Option<Traces>,
     /// Marks this process's notifications, so that it does not wake itself twice.
@@ -64,6 +69,8 @@ impl Database {
 
     fn over(store: Store, url: &str, config: &Config, traces: Option<Traces>) -> Self {
         let database = Self(Arc::new(Inner {
+            metrics: Metrics::new(&store.label()),
+            loops: Loops::default(),
             store,
             url: url.to_owned(),
             signals: Signals::default(),
@@ -120,6 +127,43 @@ impl Database {
     /// How a loop waits while the database is away.
     pub(crate) fn backoff(&self, name: &'static str) -> Backoff {
         Backoff::new(name, self.0.outage.clone())
+    }
+
+    /// What this process counts of the database.
+    pub(crate) fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// The same, as it is now.
+    pub(crate) fn gather(&self) -> Vec<prometheus::proto::MetricFamily> {
+        let loops = self.0.loops.health(&self.config().metrics);
+        self.0.metrics.gather(self.store().connections(), &loops)
+    }
+
+    /// A loop over this link begins, which rests `interval` at most between two turns.
+    pub(crate) fn pulse(&self, name: &'static str, interval: Duration) -> Pulse {
+        self.0.loops.begin(name, interval)
+    }
+
+    /// How the loops are; `reachable`: whether the database has answered.
+    pub(crate) fn health(&self, reachable: Option<bool>) -> DatabaseHealth {
+        let (database, loops) = (self.store().masked_url().to_owned(), self.0.loops.health(&self.config().metrics));
+        DatabaseHealth { database, reachable, loops }
+    }
+
+    /// Keeps a warning of a loop for the status.
+    pub(crate) fn note_warning(&self, component: &'static str, message: String) {
+        self.0.outage.warnings().note(component, message);
+    }
+
+    /// The last warnings of the loops, the oldest first.
+    pub(crate) fn warnings(&self) -> Vec<Warning> {
+        self.0.outage.warnings().all()
+    }
+
+    /// Whether this is the same link.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     /// Waits for a database that is away, because of `error`, until it is there and an orchestrator has migrated it.

@@ -113,6 +113,12 @@ impl Databases {
         (0..self.count()).map(|place| self.at(place)).collect()
     }
 
+    /// Those that have been linked so far, the default first.
+    pub(crate) fn made(&self) -> Vec<&Database> {
+        let others = self.others.as_deref().map(|others| others.links.iter()).into_iter().flatten();
+        std::iter::once(&self.default).chain(others.filter_map(|link| link.database.get())).collect()
+    }
+
     /// The namespaces that the settings put on the database at a place; none on the default, which has all others.
     pub fn namespaces(&self, place: usize) -> &[String] {
         match (&self.others, place) {

@@ -182,6 +182,14 @@ pub enum Error {
     /// The private PostgreSQL could not be found or started.
     #[error(transparent)]
     Embedded(#[from] EmbeddedError),
+    /// The address for metrics and health cannot be had.
+    #[error("metrics.listen {address}: {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why not.
+        source: std::io::Error,
+    },
     /// A file could not be read.
     #[error("{path}: {source}")]
     File {

@@ -20,7 +20,7 @@ use crate::Host;
 pub(crate) async fn run(session: &Session, command: Command) -> Result<u8, Failure> {
     match command {
         Command::Migrate(arguments) => migrate::run(session, &arguments).await,
-        Command::Serve => serve::run(session).await,
+        Command::Serve(arguments) => serve::run(session, &arguments).await,
         Command::Work { .. } => Err(no_work(session)),
         Command::Task(command) => task::run(session, command).await,
         Command::Queues => queues::list(session).await,

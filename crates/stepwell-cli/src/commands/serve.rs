@@ -1,19 +1,34 @@
-//! `stepwell serve`: an orchestrator in the foreground.
+//! `stepwell serve`: an orchestrator in the foreground, and HTTP for those who watch it.
 
-use stepwell::{telemetry, Orchestrator};
+use stepwell::telemetry::{self, metrics};
+use stepwell::Orchestrator;
 
+use crate::arguments::Serve;
 use crate::failure::{Failure, DONE};
 use crate::session::{unreachable, Session};
 
-pub(crate) async fn run(session: &Session) -> Result<u8, Failure> {
+pub(crate) async fn run(session: &Session, arguments: &Serve) -> Result<u8, Failure> {
     let config = session.config()?;
     telemetry::init(&config.logging);
     let orchestrator = tokio::select! {
         () = session.interrupt.cancelled() => return Ok(DONE),
         started = Orchestrator::embedded(&config) => started.map_err(unreachable)?,
     };
+    let endpoint = match arguments.http.or(config.metrics.listen) {
+        None => None,
+        Some(address) => match metrics::serve(address, orchestrator.databases().clone()).await {
+            Ok(endpoint) => Some(endpoint),
+            Err(error) => {
+                orchestrator.stop().await?;
+                return Err(error.into());
+            }
+        },
+    };
     session.interrupt.cancelled().await;
     tracing::info!("stopping: transactions under way finish");
+    if let Some(endpoint) = endpoint {
+        endpoint.stop().await;
+    }
     orchestrator.stop().await?;
     let summary = orchestrator.status().summary;
     tracing::info!(

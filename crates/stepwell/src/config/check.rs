@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::origin::{Effective, Problems};
-use super::{namespaces, traces, Config};
+use super::{metrics, namespaces, traces, Config};
 use crate::error::Result;
 
 /// A day is longer than any sensible wait.
@@ -17,6 +17,7 @@ pub(super) fn check(config: &Config, effective: &Effective) -> Result<()> {
     checks.durations(config);
     checks.combinations(config);
     traces::check(&config.traces, effective, &mut checks.problems);
+    metrics::check(&config.metrics, &config.database, effective, &mut checks.problems);
     checks.problems.result()?;
     namespaces::check(&config.namespaces, effective)
 }
@@ -55,6 +56,7 @@ impl Checks<'_> {
             // Without a pause a loop that has nothing to do would keep a processor busy.
             ("orchestrator.polling_interval", Some(orchestrator.polling_interval), ms(1), DAY),
             ("orchestrator.cycle", Some(orchestrator.cycle), ms(1), DAY),
+            ("orchestrator.summary_every", Some(orchestrator.summary_every), ms(100), DAY),
             ("worker.polling_interval", Some(worker.polling_interval), ms(1), DAY),
             ("dispatch.boost", Some(dispatch.boost), Duration::ZERO, 365 * DAY),
             ("worker.prefetch", Some(worker.prefetch), Duration::ZERO, DAY),

@@ -16,6 +16,7 @@ mod known;
 mod list;
 mod load;
 mod logging;
+mod metrics;
 mod namespaces;
 mod origin;
 mod sections;
@@ -33,6 +34,7 @@ use crate::error::Result;
 pub use known::keys;
 pub use load::{current_environment, Loaded, Sources};
 pub use logging::Logging;
+pub use metrics::{parse_listen, Metrics};
 pub use namespaces::Namespace;
 pub use origin::{Origin, Setting};
 pub use sections::{Database, Dispatch, Embedded, Masking, Orchestrator, Retention, Worker};
@@ -57,6 +59,8 @@ pub struct Config {
     pub retention: Retention,
     /// The private PostgreSQL.
     pub embedded: Embedded,
+    /// Metrics and health.
+    pub metrics: Metrics,
     /// Log lines.
     pub logging: Logging,
     /// What is hidden wherever people read.

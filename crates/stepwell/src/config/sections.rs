@@ -38,6 +38,9 @@ pub struct Orchestrator {
     /// How often the upkeep loop looks for due retries and expired claims.
     #[serde(deserialize_with = "duration::deserialize")]
     pub cycle: Duration,
+    /// How often what the orchestrator has done is logged.
+    #[serde(deserialize_with = "duration::deserialize")]
+    pub summary_every: Duration,
     /// Most requests in one transaction.
     pub request_batch: u32,
     /// Most results in one transaction.

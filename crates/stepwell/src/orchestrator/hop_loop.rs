@@ -9,7 +9,8 @@ use super::pause;
 use crate::database::Database;
 use crate::error::Result;
 use crate::signals::Wakeups;
-use crate::telemetry::target;
+use crate::telemetry::health::Pulse;
+use crate::telemetry::{metrics, target};
 
 /// One hop: one transaction over a batch.
 pub(super) trait Hop: Send + Sync {
@@ -17,6 +18,8 @@ pub(super) trait Hop: Send + Sync {
     const NAME: &'static str;
     /// The queue it takes messages from.
     const QUEUE: &'static str;
+    /// For metrics.
+    const HOP: metrics::Hop;
 
     /// Handles up to `batch` messages. Returns how many there were.
     fn run(&self, batch: u32) -> impl std::future::Future<Output = Result<u32>> + Send;
@@ -34,14 +37,23 @@ pub(super) async fn run<H: Hop>(
     shutdown: CancellationToken,
 ) {
     let mut backoff = database.backoff(H::NAME);
+    let pulse = database.pulse(H::NAME, polling_interval);
     let mut batch = largest;
     while !shutdown.is_cancelled() {
         wakeups.mark_unchanged(); // what is said from here on is heard below
-        match hop.run(batch).await {
+        let outcome = hop.run(batch).await;
+        match &outcome {
+            Ok(_) => pulse.succeeded(),
+            Err(_) => {
+                pulse.turned();
+                database.metrics().hop_failed(H::HOP);
+            }
+        }
+        match outcome {
             Ok(0) => {
                 backoff.succeeded();
                 batch = largest;
-                shutdown.run_until_cancelled(wait_for_work(&hop, polling_interval, &mut wakeups)).await;
+                shutdown.run_until_cancelled(wait_for_work(&hop, polling_interval, &mut wakeups, &pulse)).await;
             }
             Ok(_) => {
                 backoff.succeeded();
@@ -59,6 +71,7 @@ pub(super) async fn run<H: Hop>(
                     %error,
                     "a message that cannot be handled goes to the dead letters"
                 );
+                database.note_warning(H::NAME, format!("a message goes to the dead letters: {error}"));
                 match database.store().bury_message(H::QUEUE).await {
                     Ok(_) => batch = 2.min(largest),
                     Err(error) => pause(backoff.failed(&error), &shutdown).await,
@@ -69,10 +82,11 @@ pub(super) async fn run<H: Hop>(
 }
 
 /// Until something wakes the loop, or a look finds work. A look that fails is left to the hop, which handles it.
-async fn wait_for_work<H: Hop>(hop: &H, polling_interval: Duration, wakeups: &mut Wakeups) {
+async fn wait_for_work<H: Hop>(hop: &H, polling_interval: Duration, wakeups: &mut Wakeups, pulse: &Pulse) {
     while tokio::time::timeout(polling_interval, wakeups.changed()).await.is_err() {
         if hop.look().await.unwrap_or(true) {
             return;
         }
+        pulse.succeeded(); // a turn that found nothing to do
     }
 }

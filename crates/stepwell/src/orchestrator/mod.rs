@@ -27,7 +27,7 @@ use crate::embedded::{self, Cluster};
 use crate::error::Result;
 
 use shard::Shard;
-pub use summary::Summary;
+pub use summary::{Activity, Rates, Summary};
 
 /// A running orchestrator. [`stop`](Self::stop) it before dropping it.
 #[derive(Debug)]
@@ -137,6 +137,12 @@ impl Orchestrator {
     /// Whether its loops run.
     pub fn is_running(&self) -> bool {
         !self.shutdown.is_cancelled()
+    }
+
+    /// Asks the databases for what [`status`](Self::status) tells of them: within a few seconds, also when one is away.
+    pub async fn look(&self) {
+        join_all(self.shards.iter().map(|shard| shard.database.metrics().queues().refresh(shard.database.store())))
+            .await;
     }
 
     /// What it has done so far.

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -13,6 +13,7 @@ use crate::database::Database;
 use crate::error::Result;
 use crate::signals::lock;
 use crate::store::UnvalidatedTask;
+use crate::telemetry::metrics;
 use crate::workflow::InputSchema;
 
 /// Compiled input schemas that are kept; beyond it all are forgotten.
@@ -35,11 +36,13 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finis
 impl Hop for Requests {
     const NAME: &'static str = "requests";
     const QUEUE: &'static str = "task_requests";
+    const HOP: metrics::Hop = metrics::Hop::Initialize;
 
     async fn run(&self, batch: u32) -> Result<u32> {
         let traces = self.database.traces();
-        let since = traces.map(|_| SystemTime::now());
+        let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
         let outcome = self.database.store().initialize_tasks(batch, traces.is_some()).await?;
+        self.database.metrics().hop(Self::HOP, started.elapsed(), outcome.popped);
         if let (Some(traces), Some(since)) = (traces, since) {
             traces.initialized(since, outcome.traces.as_deref());
         }
@@ -60,7 +63,7 @@ impl Hop for Requests {
 impl Requests {
     async fn admit(&self, batch: u32) -> Result<u32> {
         let (count, namespaces, rejected) = self.database.store().admit_tasks(batch, |task| self.judge(task)).await?;
-        self.totals.rejected(rejected.len());
+        self.totals.rejected(&rejected);
         self.database.signals().publish_steps(&namespaces);
         self.database.signals().publish_finished(&rejected);
         self.finished.tell(&rejected);

@@ -1,7 +1,7 @@
 //! The result loop: `step_results` -> finished, retried and failed steps, and the queues of the newly ready.
 
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use tokio_util::sync::CancellationToken;
 
@@ -10,6 +10,7 @@ use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
+use crate::telemetry::metrics;
 
 struct Results {
     database: Database,
@@ -27,11 +28,13 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finis
 impl Hop for Results {
     const NAME: &'static str = "results";
     const QUEUE: &'static str = "step_results";
+    const HOP: metrics::Hop = metrics::Hop::Apply;
 
     async fn run(&self, batch: u32) -> Result<u32> {
         let traces = self.database.traces();
-        let since = traces.map(|_| SystemTime::now());
+        let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
         let outcome = self.database.store().apply_results(batch, traces.is_some()).await?;
+        self.database.metrics().hop(Self::HOP, started.elapsed(), outcome.popped);
         if let (Some(traces), Some(since)) = (traces, since) {
             traces.applied(since, outcome.traces.as_deref());
         }

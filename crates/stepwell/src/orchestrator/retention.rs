@@ -11,6 +11,7 @@ use super::pause;
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
+use crate::telemetry::health::Pulse;
 
 /// Pause between two transactions of one sweep.
 const BREATH: Duration = Duration::from_millis(20);
@@ -18,6 +19,7 @@ const BREATH: Duration = Duration::from_millis(20);
 pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: CancellationToken) {
     let settings = database.config().retention.clone();
     let mut backoff = database.backoff("retention");
+    let pulse = database.pulse("retention", settings.cycle);
     while !shutdown.is_cancelled() {
         // With jitter, so that of several orchestrators one finds most of the work.
         let until_next = settings.cycle.mul_f64(rand::rng().random_range(0.5..=1.0));
@@ -25,21 +27,28 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
         if shutdown.is_cancelled() {
             return;
         }
-        match sweep(&database, &totals, &shutdown).await {
-            Ok(()) => backoff.succeeded(),
-            Err(error) => pause(backoff.failed(&error), &shutdown).await,
+        match sweep(&database, &totals, &pulse, &shutdown).await {
+            Ok(()) => {
+                backoff.succeeded();
+                pulse.succeeded();
+            }
+            Err(error) => {
+                pulse.turned();
+                pause(backoff.failed(&error), &shutdown).await;
+            }
         }
     }
 }
 
 /// Once through all that is old.
-async fn sweep(database: &Database, totals: &Totals, shutdown: &CancellationToken) -> Result<()> {
+async fn sweep(database: &Database, totals: &Totals, pulse: &Pulse, shutdown: &CancellationToken) -> Result<()> {
     let (settings, store) = (&database.config().retention, database.store());
     let mut after = None;
     let mut tasks = 0;
     while !shutdown.is_cancelled() && (settings.finished.is_some() || settings.failed.is_some()) {
         let removed = store.remove_finished_tasks(after, settings.batch, settings.finished, settings.failed).await?;
         totals.removed(removed.removed);
+        pulse.succeeded();
         tasks += removed.removed;
         if removed.looked_at.unsigned_abs() < settings.batch {
             break;
@@ -51,6 +60,7 @@ async fn sweep(database: &Database, totals: &Totals, shutdown: &CancellationToke
     while let (Some(age), false) = (settings.dead_letters, shutdown.is_cancelled()) {
         let removed = store.remove_dead_letters(settings.batch, age).await?;
         letters += removed;
+        pulse.succeeded();
         if removed.unsigned_abs() < settings.batch {
             break;
         }

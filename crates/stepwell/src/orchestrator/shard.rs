@@ -8,7 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::summary::Totals;
-use super::{finished, pause, requests, results, retention, upkeep};
+use super::{finished, pause, requests, results, retention, summary, upkeep};
 use crate::database::Database;
 use crate::error::Result;
 
@@ -33,7 +33,7 @@ impl Shard {
         Self {
             database: database.clone(),
             namespaces: namespaces.to_vec(),
-            totals: Arc::default(),
+            totals: Arc::new(Totals::new(database.clone())),
             started: Arc::default(),
             shutdown: shutdown.clone(),
             tasks: tasks.clone(),
@@ -66,6 +66,7 @@ impl Shard {
         self.tasks.spawn(upkeep::run(database.clone(), totals.clone(), told, shutdown.clone()));
         self.tasks.spawn(finished::run(database.clone(), finished));
         self.tasks.spawn(retention::run(database.clone(), totals.clone(), shutdown.clone()));
+        self.tasks.spawn(summary::run(database.clone(), totals.clone(), shutdown.clone()));
         self.started.store(true, Relaxed);
         tracing::info!(database = database.store().masked_url(), "orchestrator started");
     }

@@ -1,7 +1,7 @@
 //! What workers call: claim, report, release, heartbeat.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::types::PgInterval;
 use sqlx::FromRow;
@@ -48,6 +48,11 @@ pub struct ClaimedStep {
     /// The trace that it belongs to; none when it has no trace context, or one that cannot be read.
     #[sqlx(skip)]
     pub trace: Option<StepTrace>,
+    /// Milliseconds that its message had been in the queue, by the database's clock.
+    pub waited_ms: Option<i64>,
+    /// When the claim that brought it set out.
+    #[sqlx(skip)]
+    pub claimed: Option<Instant>,
     /// Which of its worker's databases it came from.
     #[sqlx(skip)]
     pub lane: usize,

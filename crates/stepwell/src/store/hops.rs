@@ -50,6 +50,10 @@ pub struct Applied {
     pub finished: Vec<Uuid>,
     /// Those results that have a trace, a JSON array as text, when it was asked for.
     pub traces: Option<String>,
+    /// Those of the retried steps whose attempt took too long.
+    pub timed_out: i32,
+    /// Those of the finished tasks that are in error.
+    pub errored: i32,
 }
 
 /// Outcome of one `wake_due_steps`.

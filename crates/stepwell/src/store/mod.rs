@@ -7,6 +7,7 @@ mod connect;
 mod finished;
 mod hops;
 mod inspect;
+mod metrics;
 mod migrate;
 mod operate;
 mod tasks;
@@ -22,6 +23,7 @@ pub use hops::{Applied, Dispatched, Initialized, Overdue, Recovered, Unvalidated
 pub use inspect::{
     Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,
 };
+pub use metrics::{DatabaseMetrics, QueueMetrics};
 pub use operate::{DeadLetter, Limits, QueueStatus, Removed};
 pub use tasks::{EventRow, StepRow, Submitted, TaskRow};
 pub use workflows::RegisteredWorkflow;

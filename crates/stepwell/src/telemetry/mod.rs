@@ -4,13 +4,15 @@
 //! Events of `tracing` become records (`layer`), which are put in a queue of the process (`output`) and formatted by the
 //! thread that writes them; lines of Ruby are formatted here too and take the same way out.
 //!
-//! Beside it: the masking of secrets, and traces for OpenTelemetry.
+//! Beside it: the masking of secrets, traces for OpenTelemetry, metrics for Prometheus, and health.
 
 mod component;
 mod format;
+pub mod health;
 mod layer;
 mod level;
 pub mod mask;
+pub mod metrics;
 mod output;
 mod queue;
 mod record;
@@ -19,6 +21,7 @@ mod stderr;
 #[cfg(test)]
 mod tests;
 pub mod traces;
+mod warnings;
 
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 
@@ -29,6 +32,8 @@ pub use mask::{is_sensitive, mask_field, mask_json, mask_text, mask_url, set_sen
 pub(crate) use output::count_dropped;
 pub use output::{dropped, flush, forward, next_forwarded, wake_forwarder, write};
 pub use record::{Record, Value};
+pub use warnings::Warning;
+pub(crate) use warnings::Warnings;
 #[cfg(test)]
 pub(crate) use tests::logged;
 

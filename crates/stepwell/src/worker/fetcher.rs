@@ -10,6 +10,8 @@ use super::Shared;
 use crate::error::{Error, Result};
 use crate::signals::Wakeups;
 use crate::store::ClaimedStep;
+use crate::telemetry::health::Pulse;
+use crate::telemetry::metrics::Hop;
 use crate::telemetry::traces::StepTrace;
 
 /// Results that may wait for their report before no more steps are claimed, in reports.
@@ -22,6 +24,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
     }
     let (_registration, mut wakeups) = lane.database.signals().steps(&lane.namespaces);
     let mut backoff = lane.database.backoff("worker");
+    let pulse = lane.database.pulse("claim", shared.settings.polling_interval);
     let mut turn = 0;
     while !shared.quiet.is_cancelled() {
         let want = if lane.reports.waiting() > REPORTS_BEHIND * shared.settings.report_batch as usize {
@@ -33,15 +36,20 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
         if want == 0 {
             let room = tokio::time::timeout(shared.settings.polling_interval, shared.slots.room(lane.place).notified());
             shared.quiet.run_until_cancelled(room).await;
+            pulse.succeeded();
             continue;
         }
         wakeups.mark_unchanged();
         let claimed = claim(&shared, &lane, want, turn).await;
         shared.slots.claimed(lane.place, want, claimed.as_ref().ok().copied());
         match claimed {
+            Ok(_) => pulse.succeeded(),
+            Err(_) => pulse.turned(),
+        }
+        match claimed {
             Ok(0) => {
                 backoff.succeeded();
-                shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups)).await;
+                shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups, &pulse)).await;
             }
             Ok(_) => {
                 backoff.succeeded();
@@ -83,7 +91,13 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
     loop {
         let since = lane.database.traces().map(|_| SystemTime::now());
         // Not cancelled half way: what is claimed must end up at hand.
-        match store.claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await {
+        let started = Instant::now();
+        let claimed = store.claim_steps(namespace, batch, &shared.worker_id, shared.settings.lease).await;
+        match &claimed {
+            Ok(steps) => lane.database.metrics().hop(Hop::Claim, started.elapsed(), steps.len() as u64),
+            Err(_) => lane.database.metrics().hop_failed(Hop::Claim),
+        }
+        match claimed {
             Err(error) if !error.is_transient() && batch > 1 => batch /= 2,
             Err(error) if !error.is_transient() => {
                 tracing::warn!(namespace, %error, "a step that cannot be claimed ends in error");
@@ -91,7 +105,10 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
                 return Ok(Vec::new());
             }
             Ok(mut steps) => {
-                steps.iter_mut().for_each(|step| step.lane = lane.place);
+                for step in &mut steps {
+                    step.lane = lane.place;
+                    step.claimed = Some(started);
+                }
                 trace(lane, &mut steps, since);
                 return Ok(steps);
             }
@@ -111,7 +128,7 @@ fn trace(lane: &Lane, steps: &mut [ClaimedStep], since: Option<SystemTime>) {
 }
 
 /// Until something wakes the worker, or a look into its queues finds a message. A look that fails is left to the claim.
-async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups) {
+async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups, pulse: &Pulse) {
     // With jitter: of two workers in step the same one would be first every time, also for a step that it gives back
     // because it lacks the handler.
     let pause = || shared.settings.polling_interval.mul_f64(rand::rng().random_range(0.75..=1.25));
@@ -121,6 +138,7 @@ async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups) {
                 return;
             }
         }
+        pulse.succeeded();
     }
 }
 

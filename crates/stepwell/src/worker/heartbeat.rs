@@ -11,6 +11,7 @@ use super::Shared;
 pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     let mut backoff = lane.database.backoff("heartbeat");
     let interval = shared.settings.lease / 3;
+    let pulse = lane.database.pulse("heartbeat", interval);
     let mut pause = interval;
     loop {
         let ended = tokio::select! {
@@ -22,7 +23,9 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
         }
         pause = interval;
         let claims = lane.reports.open_claims();
-        if !claims.is_empty() {
+        if claims.is_empty() {
+            pulse.succeeded();
+        } else {
             let store = lane.database.store();
             let since = Instant::now();
             // A call that hangs, as on a network that is cut, must leave time for another connection within the lease.
@@ -31,10 +34,17 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
             match call.await {
                 Ok(Ok(kept)) => {
                     backoff.succeeded();
+                    pulse.succeeded();
                     confirm(&shared, &lane, since, claims, kept);
                 }
-                Ok(Err(error)) => pause = backoff.failed(&error).min(interval),
-                Err(_) => pause = Duration::ZERO,
+                Ok(Err(error)) => {
+                    pulse.turned();
+                    pause = backoff.failed(&error).min(interval);
+                }
+                Err(_) => {
+                    pulse.turned();
+                    pause = Duration::ZERO;
+                }
             }
         }
     }

@@ -25,6 +25,7 @@ use crate::databases::Databases;
 use crate::error::{Error, Result};
 use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
+use crate::telemetry::metrics::{HasSlots, SlotUse};
 use crate::telemetry::target;
 use crate::workflow::check_namespaces;
 
@@ -62,6 +63,12 @@ struct Shared {
     closing: CancellationToken,
     /// Set when nothing is to be waited for any more.
     abort: CancellationToken,
+}
+
+impl HasSlots for Shared {
+    fn slot_use(&self) -> SlotUse {
+        self.slots.slot_use()
+    }
 }
 
 impl Shared {
@@ -106,6 +113,8 @@ impl Worker {
             settings,
             lanes,
         });
+        let watched: Arc<dyn HasSlots> = shared.clone();
+        databases.default().metrics().watch(Arc::downgrade(&watched));
         let tasks = TaskTracker::new();
         for lane in &shared.lanes {
             let (of_fetcher, fetched, away) = (shared.clone(), lane.clone(), away.remove(&lane.place));
@@ -133,17 +142,26 @@ impl Worker {
 
     /// The next step if one is at hand. Never waits.
     pub fn try_take(&self) -> Taken {
-        self.shared.slots.try_take()
+        self.noted(self.shared.slots.try_take())
     }
 
     /// Waits for the next step on this thread, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early.
     pub fn take_blocking(&self, timeout: Duration) -> Taken {
-        self.shared.slots.take_blocking(timeout)
+        self.noted(self.shared.slots.take_blocking(timeout))
     }
 
     /// Waits for the next step; none when the worker has been told to be quiet and nothing is left.
     pub async fn take(&self) -> Option<Arc<ClaimedStep>> {
-        self.shared.slots.take().await
+        let step = self.shared.slots.take().await;
+        step.as_deref().inspect(|step| self.shared.lane(step).note_start(step));
+        step
+    }
+
+    fn noted(&self, taken: Taken) -> Taken {
+        if let Taken::Step(step) = &taken {
+            self.shared.lane(step).note_start(step);
+        }
+        taken
     }
 
     /// Ends the waits of all threads in [`take_blocking`](Self::take_blocking): they return [`Taken::Nothing`].
@@ -165,7 +183,10 @@ impl Worker {
             "the handler has ended"
         );
         let lane = self.shared.lane(step);
-        let counts = self.shared.slots.put_back(step, || lane.reports.push(report));
+        let counts = self.shared.slots.put_back(step, || {
+            lane.note_end(step, outcome, took);
+            lane.reports.push(report);
+        });
         if let Some(traces) = lane.database.traces().filter(|_| counts) {
             traces.executed(step, outcome, took);
         }

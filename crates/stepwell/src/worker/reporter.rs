@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
@@ -14,6 +14,7 @@ use super::Shared;
 use crate::error::{Error, Result};
 use crate::signals::{lock, Topic};
 use crate::store::ClaimedStep;
+use crate::telemetry::metrics::Hop;
 
 /// Most bytes of one report; a single larger result still goes, alone.
 const REPORT_BYTES: usize = 8 << 20;
@@ -123,7 +124,13 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) {
     while let Some(mut part) = parts.pop() {
         let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
         let since = lane.database.traces().map(|_| SystemTime::now());
-        match lane.database.store().report_results(&shared.worker_id, &json).await {
+        let started = Instant::now();
+        let answer = lane.database.store().report_results(&shared.worker_id, &json).await;
+        match &answer {
+            Ok(_) => lane.database.metrics().hop(Hop::Report, started.elapsed(), json.len() as u64),
+            Err(_) => lane.database.metrics().hop_failed(Hop::Report),
+        }
+        match answer {
             Ok(refused) => {
                 backoff.succeeded();
                 let refused = if uncertain { Vec::new() } else { refused };
@@ -160,6 +167,7 @@ fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {
             continue;
         };
         lane.reports.lost_leases.fetch_add(1, Relaxed);
+        lane.database.metrics().result_refused();
         tracing::warn!(task = %report.task_id, "the lease on the step was lost, its result does not count");
     }
 }

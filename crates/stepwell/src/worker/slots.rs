@@ -11,6 +11,7 @@ use super::shares::Shares;
 use crate::config;
 use crate::signals::lock;
 use crate::store::ClaimedStep;
+use crate::telemetry::metrics::{HasSlots, SlotUse};
 
 /// What a taker got.
 #[derive(Debug)]
@@ -87,6 +88,13 @@ impl State {
         self.buffer.iter().for_each(|it| held[it.step.lane] += 1);
         self.running.values().for_each(|it| held[it.step.lane] += 1);
         held
+    }
+}
+
+impl HasSlots for Slots {
+    fn slot_use(&self) -> SlotUse {
+        let state = lock(&self.state);
+        SlotUse { slots: self.concurrency, busy: state.running.len(), at_hand: state.buffer.len() }
     }
 }
 
@@ -388,6 +396,8 @@ mod tests {
             correlation_id: None,
             trace_context: None,
             trace: None,
+            waited_ms: None,
+            claimed: None,
             lane: 0,
         }
     }
