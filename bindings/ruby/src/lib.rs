@@ -26,7 +26,7 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     let native = ruby.define_module("Stepwell")?.define_module("Native")?;
     command_line::init(native)?;
     logging::init(native)?;
-    metrics::init(native)?;
+    metrics::init(ruby, native)?;
     definitions::init(ruby, native)?;
     database::init(ruby, native)?;
     orchestrator::init(ruby, native)?;

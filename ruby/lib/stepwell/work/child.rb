@@ -37,12 +37,15 @@ module Stepwell
       # @param orders [IO]
       # @param told [IO]
       def self.live(place, options, orders, told)
-        Runner.new(options, place: place.to_s, orders: orders).run { |worker| start(worker, place.number, told) }
+        Runner.new(options, place: place.to_s, orders: orders).run do |worker|
+          start(worker, place.number, told) { Endpoint.serve(options, worker, place.number) }
+        end
       end
 
       def self.start(worker, number, told)
         Stepwell.run_fork_hooks(:after, number)
         worker.start
+        yield
         tell(told, WORKS)
       rescue StandardError, ScriptError => e
         tell(told, Work.describe(e))

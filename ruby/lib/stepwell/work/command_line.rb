@@ -7,6 +7,7 @@ module Stepwell
     # What `stepwell work` was asked to do.
     # @api private
     Options = Struct.new(:paths, :namespaces, :concurrency, :processes, :memory_limit, :timeout, :environment, :pidfile,
+                         :http,
                          keyword_init: true) do
       # @return [Boolean] whether processes are forked and supervised. One without a memory limit needs nobody beside.
       def supervised?
@@ -68,11 +69,19 @@ module Stepwell
           parser.on("-e", "--environment NAME", "test, development or production") { |name| options.environment = name }
           parser.on("-P", "--pidfile FILE", "written while it works; a second one with the same file is",
                     "refused") { |path| options.pidfile = path }
+          parser.on("--http PORT", "metrics and health of the first process at this port of this machine,",
+                    "or at ADDRESS:PORT; of each other one at the next") { |text| options.http = listen(text) }
           parser.on("-h", "--help", "this") { options.paths = nil }
           parser.separator "\nTERM and INT stop it: nothing more is claimed, what runs has its time. QUIT and TSTP only"
           parser.separator "quiet it: nothing more is claimed. Exit status: 0 it was told to stop and did; 1 it could"
           parser.separator "not work, or processes had to be killed; 2 wrong usage."
         end
+      end
+
+      def listen(text)
+        Endpoint.parse(text)
+      rescue ConfigurationError => e
+        raise OptionParser::InvalidArgument, e.message
       end
 
       def integer(text, range)

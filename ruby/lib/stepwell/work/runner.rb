@@ -23,7 +23,12 @@ module Stepwell
         Worker::Signals.trap do |signals|
           show("starting")
           worker = @options.worker
-          block_given? ? yield(worker) : worker.start
+          if block_given?
+            yield worker
+          else
+            worker.start
+            Endpoint.serve(@options, worker, 1)
+          end
           follow(worker, signals)
         end
       end
