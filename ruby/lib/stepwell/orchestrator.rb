@@ -63,8 +63,8 @@ module Stepwell
     # @return [Hash] running:, database: (URL without credentials), uptime: (seconds), summary: (counts since the
     #   start; rates: per second over the last minute; namespaces: the ten with the most steps, by all orchestrators of
     #   their database, as of the last three seconds; warnings: the last 50 of its loops, each with at: (seconds since
-    #   1970), component: and message:), databases: (each with database:, namespaces: that have been put there, running: and summary:), queues:
-    #   (an Array of {QueueStatus}; nil when a database does not answer)
+    #   1970), component: and message:), databases: (each with database:, namespaces: that have
+    #   been put there, running: and summary:), queues: (an Array of {QueueStatus}; nil when a database does not answer)
     def status
       JSON.parse(@native.status, symbolize_names: true).merge(queues: queues)
     end
