@@ -79,7 +79,8 @@ mod tests {
             (r#"{"listen": "somewhere"}"#, "ADDRESS:PORT"),
             (r#"{"listen": 70000}"#, "metrics.listen"),
         ] {
-            let error = Config::load_with(Some("test"), &format!(r#"{{"metrics": {section}}}"#)).unwrap_err().to_string();
+            let error =
+                Config::load_with(Some("test"), &format!(r#"{{"metrics": {section}}}"#)).unwrap_err().to_string();
             assert!(error.contains(expected), "{section}: {error}");
         }
         let config = Config::load_with(Some("test"), r#"{"metrics": {"listen": 9464}}"#).unwrap();

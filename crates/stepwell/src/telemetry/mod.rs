@@ -32,10 +32,10 @@ pub use mask::{is_sensitive, mask_field, mask_json, mask_text, mask_url, set_sen
 pub(crate) use output::count_dropped;
 pub use output::{dropped, flush, forward, next_forwarded, wake_forwarder, write};
 pub use record::{Record, Value};
-pub use warnings::Warning;
-pub(crate) use warnings::Warnings;
 #[cfg(test)]
 pub(crate) use tests::logged;
+pub use warnings::Warning;
+pub(crate) use warnings::Warnings;
 
 use crate::config;
 
