@@ -70,7 +70,7 @@ mod tests {
         });
         assert_eq!(lines.len(), 1, "{lines:#?}");
         for part in
-            ["INFO", "cycles=20 ", "tasks_finished=3 ", "steps_completed=60 ", "steps_per_second=6.0 ", "orders=60"]
+            ["INFO", "cycles=20 ", "tasks_finished=3 ", "steps_completed=60 ", "steps_per_second=6 ", "orders=60"]
         {
             assert!(lines[0].contains(part), "{part}: {lines:#?}");
         }
