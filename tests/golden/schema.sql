@@ -150,6 +150,7 @@ workflows
   timeout interval
   concurrency_key text[]
   concurrency_limit smallint
+  steps smallint not null
   digest text not null
   registered_at timestamp with time zone not null default stepwell.now()
 
@@ -176,7 +177,6 @@ stepwell.steps steps_pkey: PRIMARY KEY (task_id, "position")
 stepwell.task_deadlines task_deadlines_pkey: PRIMARY KEY (due_at, task_id)
 stepwell.task_events task_events_pkey: PRIMARY KEY (event_id)
 stepwell.tasks tasks_pkey: PRIMARY KEY (task_id)
-stepwell.tasks tasks_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id)
 stepwell.touched_keys touched_keys_pkey: PRIMARY KEY (namespace, touch_id)
 stepwell.unvalidated_tasks unvalidated_tasks_pkey: PRIMARY KEY (task_id)
 stepwell.workflow_steps workflow_steps_backoff_jitter_check: CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
@@ -193,6 +193,7 @@ stepwell.workflows workflows_namespace_check: CHECK ((namespace ~ '^[a-z][a-z0-9
 stepwell.workflows workflows_namespace_name_version_key: UNIQUE (namespace, name, version)
 stepwell.workflows workflows_pkey: PRIMARY KEY (workflow_id)
 stepwell.workflows workflows_priority_check: CHECK (((priority >= '-10'::integer) AND (priority <= 10)))
+stepwell.workflows workflows_steps_check: CHECK ((steps >= 1))
 stepwell.workflows workflows_version_check: CHECK (((length(version) >= 1) AND (length(version) <= 64)))
 
 -- indexes without a constraint
@@ -211,12 +212,12 @@ admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cecd1de8
-apply_completed(p_messages jsonb[], p_times timestamp with time zone[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
-  returns record, plpgsql volatile, body 5770647f
+apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
+  returns record, plpgsql volatile, body 324c6860
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
   returns record, plpgsql volatile, body 34f3590c
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer), plpgsql volatile, body 421d4116
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer), plpgsql volatile, body bc106e1c
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 6ae59d8d
 as_bigint(p_text text)
@@ -225,10 +226,8 @@ as_failure(p_queue text, p_message jsonb, p_why text)
   returns jsonb, sql immutable, body feaaef93
 as_smallint(p_text text)
   returns smallint, sql immutable, body a186827e
-as_task_id(p_text text)
-  returns uuid, sql immutable, body b87e6c51
 as_uuid(p_text text)
-  returns uuid, sql immutable, body 0925bab7
+  returns uuid, plpgsql immutable, body 5579e3b1
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 bury_message(p_queue text)
@@ -248,7 +247,7 @@ check_messages()
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 62a27972
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 47b6f92a
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -258,7 +257,7 @@ concurrency_left(p_limits stepwell.namespaces)
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
 create_queue(p_queue text)
-  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 2c36a612
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6ecfd28c
 database_metrics(p_most integer)
   returns TABLE(oldest_snapshot_age double precision, dead_letters bigint), sql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body c72772b7
 delay_seconds(p_value jsonb)
@@ -290,11 +289,15 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 1429277a
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 07c9889e
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 03f81ea7
 is_result(p_message jsonb)
   returns boolean, sql immutable, body 7d0caf97
+is_v7(p_uuid uuid)
+  returns boolean, sql immutable, body be228193
+keep_used_workflow()
+  returns trigger, plpgsql volatile, body 4af1b3db
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
 lock_task(p_task_id uuid)
@@ -320,17 +323,21 @@ queue_length(p_namespace text, p_most integer)
 queue_metrics(p_most integer)
   returns TABLE(queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint, waiting bigint, in_progress bigint), plpgsql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body f02df7c6
 queue_room(p_namespace text, p_window integer, p_enough integer)
-  returns integer, plpgsql stable, body 5e1713d2
+  returns integer, plpgsql stable, body c6cd3ce1
 queue_status()
   returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body 3248cd6d
 rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
   returns integer, plpgsql volatile, body 79276768
 read_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 3fc979c7
+  returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 9895cab8
+read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
+  returns record, plpgsql immutable, body 79d3c9d3
+read_task_ids(p_requests jsonb[])
+  returns uuid[], plpgsql immutable, body 7f338fd7
 recover_claims(p_batch integer)
   returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body dea4ecbb
 register_workflow(p_definition jsonb)
-  returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 22bb78bd
+  returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body d81a6cc1
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
   returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body bc8729e0
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
@@ -346,7 +353,7 @@ replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor te
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
   returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
-  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3d3a211f
+  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, enable_nestloop=off, search_path=pg_catalog, pg_temp, body 3b201786
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 require_namespace(p_namespace text)
@@ -368,13 +375,13 @@ send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_att
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
-  returns void, plpgsql volatile, body 763489a4
+  returns void, plpgsql volatile, set enable_nestloop=off, body 763489a4
 smallints(p_array jsonb)
   returns smallint[], sql immutable, body 1313511e
 submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 76a8d54c
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 7c5df846
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8a3e8c6a
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
