@@ -234,7 +234,12 @@ async fn two_orchestrators_on_one_database_are_added_up_and_its_queues_are_not()
     client.submit(&requests).await?;
     let links = [one.databases().clone(), two.databases().clone(), one.databases().clone()];
     let label = [r#"namespace="test""#];
-    expect(&links, &[("stepwell_tasks_started_total", &[], 50.0), ("stepwell_queue_depth", &label, 50.0)]).await?;
+    for alone in &links[..2] {
+        expect(std::slice::from_ref(alone), &[("stepwell_queue_depth", &label, 50.0)]).await?;
+    }
+    expect(&links, &[("stepwell_tasks_started_total", &[], 50.0)]).await?;
+    let both = metrics::text(&links).await;
+    assert_eq!(value(&both, "stepwell_queue_depth", &label), Some(50.0), "what both were told counts once");
     let alone = metrics::text(&links[..1]).await;
     assert!(value(&alone, "stepwell_tasks_started_total", &[]).unwrap() <= 50.0);
     one.stop().await?;
