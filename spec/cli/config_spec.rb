@@ -33,7 +33,7 @@ RSpec.describe "stepwell config show" do
       { "key" => "database.url", "value" => "postgres://a:***@c/d", "origin" => "program", "from" => "--database-url" },
       { "key" => "worker.concurrency", "value" => 10, "origin" => "default", "from" => "default" }
     )
-    expect(ran.json.map { |setting| setting["key"] }).to include(*Stepwell::Native::Config.keys - ["namespaces"])
+    expect(ran.json.map { |setting| setting["key"] }).to include(*Stepwell::Native::Config.keys)
   end
 
   it "ends with 2 where something is wrong" do

@@ -76,9 +76,9 @@ impl Sources<'_> {
         problems.result()?;
         let config = deserialize(&effective)?;
         check::check(&config, &effective)?;
-        let mut settings: Vec<Setting> = effective.into_values().collect();
-        settings
-            .retain(|setting| !known::find(&setting.key).is_some_and(|known| known.open && known.key == setting.key));
+        // A table of the user's own keys is shown by them, and itself only while there are none.
+        let filled = |key: &str| effective.keys().any(|other| known::below(other, key).is_some());
+        let mut settings: Vec<Setting> = effective.values().filter(|setting| !filled(&setting.key)).cloned().collect();
         settings.sort_by_key(|setting| known::position(&setting.key)); // stable: those of one table stay sorted
         Ok(Loaded { config, environment, settings })
     }
