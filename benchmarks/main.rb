@@ -21,7 +21,7 @@ module Bench
       @options = { quick: false, peers: false }
       @command = ["bin/bench", *arguments].join(" ")
       parser.parse!(arguments, into: @options)
-      @names = arguments.empty? ? ALL.keys - [*("peers" unless @options[:peers])] : arguments
+      @names = arguments.empty? ? ALL.keys - [*("peers" unless peers?)] : arguments
       unknown = @names - ALL.keys
       abort "bin/bench: there is no #{unknown.join(", ")}; there are #{ALL.keys.join(", ")}" unless unknown.empty?
     end
@@ -40,6 +40,11 @@ module Bench
     end
 
     private
+
+    # With --quick those that have been installed already.
+    def peers?
+      @options[:peers] || (@options[:quick] && File.directory?(Peer::INSTALLED))
+    end
 
     def show(name, context)
       warn "#{name} …"

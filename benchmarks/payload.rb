@@ -15,7 +15,7 @@ module Bench
         measured = context.alternate(["Ruby, #{bytes} B", "Rust, #{bytes} B"]) do |name|
           context.measure do |url|
             [Stepwell.runner(name[/\w+/], url, log: context.log, kind: "chain", mode: "through", payload: bytes,
-                                               tasks: context.pick(tasks, [tasks / 20, 5].max))]
+                                               tasks: context.pick(tasks, [tasks / 20, 3].max))]
           end
         end
         measured.each { |name, rounds| add(result, name, bytes, rounds) }
