@@ -7,7 +7,7 @@ use config::{ConfigError, Environment, File, FileFormat, Map, Source, Value, Val
 
 use super::known::{self, DEFAULTS, ENVIRONMENTS};
 use super::origin::{Effective, Origin, Problems, Setting};
-use super::{check, Config};
+use super::{check, metrics, Config};
 use crate::error::{Error, Result};
 
 const NUMBER: &str = "must be a whole number, and not negative";
@@ -74,7 +74,8 @@ impl Sources<'_> {
 
         let Layers { effective, problems } = layers;
         problems.result()?;
-        let config = deserialize(&effective)?;
+        let mut config = deserialize(&effective)?;
+        metrics::stretch(&mut config.metrics, &config.database, &effective);
         check::check(&config, &effective)?;
         // A table of the user's own keys is shown by them, and itself only while there are none.
         let filled = |key: &str| effective.keys().any(|other| known::below(other, key).is_some());

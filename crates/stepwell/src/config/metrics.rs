@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde::de::{Deserializer, Error as _};
 use serde::Deserialize;
 
-use super::origin::{Effective, Problems};
+use super::origin::{Effective, Origin, Problems};
 use super::{duration, Database};
 
 /// Section `metrics`.
@@ -27,9 +27,21 @@ pub struct Metrics {
 /// Longest that a loop waits after a failure before its next turn.
 const BACKOFF: Duration = Duration::from_secs(5);
 
+/// What a turn takes at most while the database is away.
+fn longest_turn(database: &Database) -> Duration {
+    database.connect_timeout + database.call_timeout + BACKOFF
+}
+
+/// The default holds for the defaults of the database; whoever sets longer ones there need not know of this one.
+pub(super) fn stretch(metrics: &mut Metrics, database: &Database, effective: &Effective) {
+    if effective.get("metrics.hung_after").is_some_and(|setting| setting.origin == Origin::Default) {
+        metrics.hung_after = metrics.hung_after.max(longest_turn(database));
+    }
+}
+
 /// A loop that only waits for a database that is away must not count as hanging.
 pub(super) fn check(metrics: &Metrics, database: &Database, effective: &Effective, problems: &mut Problems) {
-    let turn = database.connect_timeout + database.call_timeout + BACKOFF;
+    let turn = longest_turn(database);
     if metrics.hung_after < turn {
         let (turn, backoff) = (humantime::format_duration(turn), humantime::format_duration(BACKOFF));
         let what = "what a turn takes at most while the database is away";
@@ -85,6 +97,9 @@ mod tests {
         }
         let config = Config::load_with(Some("test"), r#"{"metrics": {"listen": 9464}}"#).unwrap();
         assert_eq!(config.metrics.listen.unwrap().to_string(), "127.0.0.1:9464");
+        assert_eq!(config.metrics.hung_after, Duration::from_secs(120));
+        let patient = Config::load_with(Some("test"), r#"{"database": {"connect_timeout": "10m"}}"#).unwrap();
+        assert_eq!(patient.metrics.hung_after, Duration::from_secs(635));
     }
 
     #[test]

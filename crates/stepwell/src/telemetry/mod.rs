@@ -50,6 +50,7 @@ pub fn init(logging: &config::Logging) {
     let lines = layer::Lines(output::send).with_filter(settings::ByComponent(&settings::ACTIVE));
     let subscriber = tracing_subscriber::registry().with(lines);
     let _another_was_faster = tracing::subscriber::set_global_default(subscriber);
+    output::start();
 }
 
 /// Sets the level of all components that have none of their own, from now on.

@@ -73,6 +73,10 @@ impl Process {
         if !self.written.push(entry, bytes) {
             DROPPED.fetch_add(1, Relaxed);
         }
+        self.ensure_writer();
+    }
+
+    fn ensure_writer(&'static self) {
         if !self.has_writer.swap(true, Relaxed) {
             let thread = std::thread::Builder::new().name("stepwell log".to_owned());
             if thread.spawn(|| self.write_for_ever()).is_err() {
@@ -119,6 +123,11 @@ fn dropped_line(count: u64) -> Option<Record> {
         message: format!("{count} lines were dropped: more came than could be written"),
         ..Record::now(Level::Warn, Component::health())
     })
+}
+
+/// Starts the thread that writes, so that a process has all its threads before the first line.
+pub(super) fn start() {
+    Process::current().ensure_writer();
 }
 
 /// Takes a line of Rust.
