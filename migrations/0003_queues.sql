@@ -1,15 +1,16 @@
 -- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
 
--- Settings of a queue's table: messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here
--- looks messages up by vt, so that index would only be written.
--- Called by: register_workflow and this migration. Locks: the queue's table, briefly.
+-- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE and send_QUEUE. Messages live for
+-- milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that index would
+-- only be written.
+-- Called by: register_workflow, workers and this migration. Locks: the queue's table, briefly.
 create function stepwell.create_queue(p_queue text) returns void
 language plpgsql as $$
 begin
-  if exists (select from pgmq.meta where queue_name = p_queue) then
+  if to_regprocedure(pg_catalog.format('stepwell.%I(jsonb[], integer)', 'send_' || p_queue)) is not null then
     return;
   end if;
-  perform pgmq.create(p_queue);
+  perform pgmq.create(p_queue); -- locks the queue's name; nothing when it exists
   execute pg_catalog.format(
     'alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,
@@ -17,6 +18,45 @@ begin
        autovacuum_analyze_threshold = 50000, vacuum_truncate = false)',
     pgmq.format_table_name(p_queue, 'q'));
   execute pg_catalog.format('drop index if exists pgmq.%I', pgmq.format_table_name(p_queue, 'q') || '_vt_idx');
+  perform stepwell.create_queue_functions(p_queue);
+end
+$$;
+
+-- The functions that take messages from a queue and send them to it, with the queue's name in their text: a statement
+-- with a name that changes is planned anew each time, which takes five times as long as what it does.
+-- Called by: create_queue.
+--
+-- pop_QUEUE takes up to p_batch messages, oldest first, and deletes them: what pgmq.pop does, whose plan joins the batch
+-- with the whole queue when the statistics of the queue's table are of another moment, which they are most of the time.
+-- Rows by their place need no statistics. See docs/decisions/0001-pop-by-ctid.md. Both arrays are null when there is
+-- none. Locks: the messages (SKIP LOCKED).
+-- send_QUEUE: as pgmq.send_batch, to be seen after p_delay seconds.
+create function stepwell.create_queue_functions(p_queue text) returns void
+language plpgsql as $$
+begin
+  execute pg_catalog.format($f$
+    create or replace function stepwell.%2$I(p_batch integer, out messages jsonb[], out times timestamptz[])
+    language plpgsql as $b$
+    begin
+      with popped as (
+        delete from pgmq.%1$I q
+         where q.ctid = any (array(select c.ctid from pgmq.%1$I c where c.vt <= clock_timestamp()
+                                    order by c.msg_id limit p_batch for update skip locked))
+        returning q.msg_id, q.message, q.enqueued_at)
+      select array_agg(p.message order by p.msg_id), array_agg(p.enqueued_at order by p.msg_id)
+        into messages, times from popped p;
+    end
+    $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'pop_' || p_queue);
+  execute pg_catalog.format($f$
+    create or replace function stepwell.%2$I(p_messages jsonb[], p_delay integer default 0) returns void
+    language plpgsql as $b$
+    begin
+      insert into pgmq.%1$I (vt, message)
+      select clock_timestamp() + make_interval(secs => p_delay), m from unnest(p_messages) m;
+    end
+    $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'send_' || p_queue);
+  execute pg_catalog.format('revoke execute on function stepwell.%I, stepwell.%I from public',
+                            'pop_' || p_queue, 'send_' || p_queue);
 end
 $$;
 
@@ -34,13 +74,17 @@ create function stepwell.read_steps(
   p_messages jsonb[], out task_ids uuid[], out positions smallint[], out attempts smallint[])
 language plpgsql immutable as $$
 begin
-  task_ids  := array(select (m ->> 'task_id')::uuid from unnest(p_messages) m);
-  positions := array(select (m ->> 'step')::smallint from unnest(p_messages) m);
-  attempts  := array(select (m ->> 'attempt')::smallint from unnest(p_messages) m);
+  select array_agg((m.message ->> 'task_id')::uuid order by m.ordinality),
+         array_agg((m.message ->> 'step')::smallint order by m.ordinality),
+         array_agg((m.message ->> 'attempt')::smallint order by m.ordinality)
+    into task_ids, positions, attempts
+    from unnest(p_messages) with ordinality as m (message, ordinality);
 exception when data_exception then
-  task_ids  := array(select stepwell.as_uuid(m ->> 'task_id') from unnest(p_messages) m);
-  positions := array(select stepwell.as_smallint(m ->> 'step') from unnest(p_messages) m);
-  attempts  := array(select stepwell.as_smallint(m ->> 'attempt') from unnest(p_messages) m);
+  select array_agg(stepwell.as_uuid(m.message ->> 'task_id') order by m.ordinality),
+         array_agg(stepwell.as_smallint(m.message ->> 'step') order by m.ordinality),
+         array_agg(stepwell.as_smallint(m.message ->> 'attempt') order by m.ordinality)
+    into task_ids, positions, attempts
+    from unnest(p_messages) with ordinality as m (message, ordinality);
 end
 $$;
 
@@ -60,25 +104,22 @@ begin
 end
 $$;
 
--- Takes up to p_batch messages, oldest first, and deletes them: what pgmq.pop does, whose plan joins the batch with the
--- whole queue when the statistics of the queue's table are of another moment, which they are most of the time. Rows by
--- their place need no statistics. The sum keeps the planner from the index on vt, which would sort the whole queue.
--- See docs/decisions/0001-pop-by-ctid.md.
--- Called by: initialize_tasks, claim_steps, apply_results, bury_message, each in a statement of its own, so that its
--- next statement sees everything that committed before the messages did.
--- Locks: the messages (SKIP LOCKED). Both arrays are null when there is none.
+-- pop_QUEUE by the queue's name.
+-- Called by: claim_steps, bury_message, each in a statement of its own, so that its next statement sees everything that
+-- committed before the messages did.
 create function stepwell.pop_messages(p_queue text, p_batch integer, out messages jsonb[], out times timestamptz[])
 language plpgsql as $$
 begin
-  execute pg_catalog.format(
-    'with popped as (
-       delete from pgmq.%1$I q
-        where q.ctid = any (array(select c.ctid from pgmq.%1$I c where c.vt + make_interval() <= clock_timestamp()
-                                   order by c.msg_id limit $1 for update skip locked))
-       returning q.msg_id, q.message, q.enqueued_at)
-     select array_agg(p.message order by p.msg_id), array_agg(p.enqueued_at order by p.msg_id) from popped p',
-    pgmq.format_table_name(p_queue, 'q'))
-    into messages, times using p_batch;
+  execute pg_catalog.format('select p.messages, p.times from stepwell.%I($1) p', 'pop_' || p_queue)
+     into messages, times using p_batch;
+end
+$$;
+
+-- send_QUEUE by the queue's name. Called by: send_steps.
+create function stepwell.send_messages(p_queue text, p_messages jsonb[], p_delay integer) returns void
+language plpgsql as $$
+begin
+  execute pg_catalog.format('select stepwell.%I($1, $2)', 'send_' || p_queue) using p_messages, p_delay;
 end
 $$;
 
@@ -90,7 +131,7 @@ create function stepwell.send_steps(
 ) returns void
 language plpgsql as $$
 begin
-  perform pgmq.send_batch(q.namespace || '_queue', q.messages, p_delay)
+  perform stepwell.send_messages(q.namespace || '_queue', q.messages, p_delay)
      from (select e.namespace,
                   array_agg(jsonb_build_object('task_id', e.task_id, 'step', e.position, 'attempt', e.attempt)
                             order by e.ordinality) as messages

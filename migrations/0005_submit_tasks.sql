@@ -44,7 +44,7 @@ begin
   end if;
 
   if not exists (select from unnest(v_requests) as r (request) where r.request ? 'idempotency_key') then
-    perform pgmq.send_batch('task_requests', v_requests);
+    perform stepwell.send_task_requests(v_requests);
     return query select t.ordinality::integer, t.task_id, true
                    from unnest(v_tasks) with ordinality as t (task_id, ordinality);
     return;
@@ -72,7 +72,7 @@ begin
   )
   select coalesce(array_agg(i.task_id), '{}') into v_won from inserted i;
 
-  perform pgmq.send_batch('task_requests', s.requests)
+  perform stepwell.send_task_requests(s.requests)
      from (select array_agg(r.request order by r.ordinality) as requests
              from unnest(p_requests, p_task_ids) with ordinality as r (request, task_id, ordinality)
             where not r.request ? 'idempotency_key' or r.task_id = any (v_won)) s

@@ -47,7 +47,7 @@ language plpgsql as $$
 declare
   v_shared record;
 begin
-  select m.messages, m.times into messages, times from stepwell.pop_messages('task_requests', (p_batch + 1) / 2) m;
+  select m.messages, m.times into messages, times from stepwell.pop_task_requests((p_batch + 1) / 2) m;
   if coalesce(cardinality(messages), 0) < (p_batch + 1) / 2 or p_batch < 2 then
     return;
   end if;

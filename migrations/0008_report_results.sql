@@ -30,12 +30,12 @@ begin
     join held h using (claim_id, task_id, position, attempt);
 
   if cardinality(v_accepted) = cardinality(p_results) then -- the rare ones leave the common path alone
-    perform pgmq.send_batch('step_results', p_results);
+    perform stepwell.send_step_results(p_results);
     perform stepwell.shrink_claims(v_claims, v_named.task_ids, v_named.positions);
     return '{}';
   end if;
   if v_accepted is not null then
-    perform pgmq.send_batch('step_results', array(select p_results[o] from unnest(v_accepted) o order by o));
+    perform stepwell.send_step_results(array(select p_results[o] from unnest(v_accepted) o order by o));
     perform stepwell.shrink_claims(array_agg(v_claims[o]), array_agg(v_named.task_ids[o]), array_agg(v_named.positions[o]))
        from unnest(v_accepted) o;
   end if;
@@ -45,11 +45,18 @@ begin
 end
 $$;
 
--- Takes steps out of claims; a claim without steps is deleted. Arrays run in parallel.
+-- Takes steps that claims hold out of them; a claim without steps is deleted. Arrays run in parallel.
 -- Called by: report_results, release_steps, which hold the claims' locks.
 create function stepwell.shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[]) returns void
 language plpgsql as $$
 begin
+  delete from stepwell.claims c
+   using (select d.claim_id, count(distinct (d.task_id, d.position)) as steps
+            from unnest(p_claims, p_task_ids, p_positions) as d (claim_id, task_id, position) group by d.claim_id) n
+   where c.claim_id = any (p_claims) and c.claim_id = n.claim_id and cardinality(c.positions) = n.steps;
+  if not exists (select from stepwell.claims c where c.claim_id = any (p_claims)) then
+    return;
+  end if;
   with done as materialized (
     select distinct d.claim_id, d.task_id, d.position
       from unnest(p_claims, p_task_ids, p_positions) as d (claim_id, task_id, position)
@@ -63,11 +70,9 @@ begin
         on d.claim_id = c.claim_id and d.task_id = u.task_id and d.position = u.position
      where c.claim_id = any (p_claims)
      group by c.claim_id
-  ), emptied as (
-    delete from stepwell.claims c using rest r where c.claim_id = r.claim_id and r.task_ids is null
   )
   update stepwell.claims c set task_ids = r.task_ids, positions = r.positions, attempts = r.attempts
-    from rest r where c.claim_id = r.claim_id and r.task_ids is not null;
+    from rest r where c.claim_id = any (p_claims) and c.claim_id = r.claim_id;
 end
 $$;
 

@@ -16,7 +16,7 @@ declare
   v_times    timestamptz[];
   v_applied  record;
 begin
-  select m.messages, m.times into v_messages, v_times from stepwell.pop_messages('step_results', p_batch) m;
+  select m.messages, m.times into v_messages, v_times from stepwell.pop_step_results(p_batch) m;
   if v_messages is null then
     return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], 0, 0, null::text;
     return;

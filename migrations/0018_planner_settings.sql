@@ -22,6 +22,6 @@ begin
 end
 $$;
 
--- These two compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
+-- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
 alter function stepwell.report_results(text, jsonb[]) set enable_nestloop = off;
-alter function stepwell.shrink_claims(bigint[], uuid[], smallint[]) set enable_nestloop = off;
+alter function stepwell.release_steps(text, bigint[], uuid[], smallint[], integer) set enable_nestloop = off;

@@ -19,6 +19,20 @@ fn members(json: &str) -> Result<Map<String, Value>> {
 }
 
 #[tokio::test]
+async fn a_queue_that_was_there_before_is_taken_over_with_its_messages() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.run("select pgmq.create('test_queue'); select pgmq.send('test_queue', '{}')").await?;
+    session.register(&chain(1)).await?;
+    session.submit_one("test/chain", "{}").await?;
+    session.initialize(1).await?;
+    assert_eq!(session.claim(10).await?.len(), 1);
+    assert_eq!(session.count("dead_letters").await?, 1);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn steps_are_claimed_in_the_order_in_which_they_came() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

@@ -41,6 +41,21 @@ async fn a_claim_shrinks_with_each_report_and_disappears_with_the_last() -> Resu
 }
 
 #[tokio::test]
+async fn a_step_that_is_reported_twice_at_once_does_not_stand_for_another() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, steps) = claimed(&db, 2).await?;
+    let twice = complete(&steps[0], "1");
+    assert_eq!(session.report(&[twice.as_str(), twice.as_str()]).await?, [0; 0]);
+    assert_eq!(open_steps(&mut session).await?, [1], "the claim is not over");
+    assert_eq!(session.report(&[complete(&steps[1], "1")]).await?, [0; 0]);
+    assert_eq!(session.count("claims").await?, 0);
+    let applied = session.apply(10).await?;
+    assert_eq!((applied.completed, applied.stale), (2, 1));
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn a_report_of_several_claims_shrinks_each() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

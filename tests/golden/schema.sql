@@ -219,7 +219,7 @@ apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retri
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer), plpgsql volatile, body bc106e1c
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 6ae59d8d
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 72151ae6
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
 as_failure(p_queue text, p_message jsonb, p_why text)
@@ -257,7 +257,9 @@ concurrency_left(p_limits stepwell.namespaces)
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
 create_queue(p_queue text)
-  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6ecfd28c
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
+create_queue_functions(p_queue text)
+  returns void, plpgsql volatile, body 0f8e26b9
 database_metrics(p_most integer)
   returns TABLE(oldest_snapshot_age double precision, dead_letters bigint), sql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body c72772b7
 delay_seconds(p_value jsonb)
@@ -311,9 +313,13 @@ now()
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body 9cee15bd
+  returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body 23a4be24
+  returns record, plpgsql volatile, body e3d60992
+pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
+  returns record, plpgsql volatile, body 520e3f06
+pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
+  returns record, plpgsql volatile, body a2d0d324
 priority_level(p_priority text)
   returns smallint, sql immutable, body ff6e4bdd
 queue_has_messages(p_queue text)
@@ -331,7 +337,7 @@ rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
 read_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 9895cab8
 read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
-  returns record, plpgsql immutable, body 79d3c9d3
+  returns record, plpgsql immutable, body 76ec274f
 read_task_ids(p_requests jsonb[])
   returns uuid[], plpgsql immutable, body 7f338fd7
 recover_claims(p_batch integer)
@@ -339,7 +345,7 @@ recover_claims(p_batch integer)
 register_workflow(p_definition jsonb)
   returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body d81a6cc1
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
-  returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body bc8729e0
+  returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, enable_nestloop=off, search_path=pg_catalog, pg_temp, body bc8729e0
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
   returns uuid[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 060ac060
 remove_dead_letters(p_batch integer, p_age interval)
@@ -353,7 +359,7 @@ replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor te
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
   returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
-  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, enable_nestloop=off, search_path=pg_catalog, pg_temp, body 3b201786
+  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, enable_nestloop=off, search_path=pg_catalog, pg_temp, body f957ce6f
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 require_namespace(p_namespace text)
@@ -370,18 +376,24 @@ retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, 
   returns interval, sql volatile, body e7f49d92
 retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
   returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body b88182c3
+send_messages(p_queue text, p_messages jsonb[], p_delay integer)
+  returns void, plpgsql volatile, body 7799a2d2
+send_step_results(p_messages jsonb[], p_delay integer DEFAULT 0)
+  returns void, plpgsql volatile, body 917011dd
 send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
-  returns void, plpgsql volatile, body 224be456
+  returns void, plpgsql volatile, body d2d0be44
+send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
+  returns void, plpgsql volatile, body 4a3bf87d
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
-  returns void, plpgsql volatile, set enable_nestloop=off, body 763489a4
+  returns void, plpgsql volatile, body 14ea4f0a
 smallints(p_array jsonb)
   returns smallint[], sql immutable, body 1313511e
 submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body 76a8d54c
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body aac8d4d6
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8a3e8c6a
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f5b998ce
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
