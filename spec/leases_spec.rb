@@ -85,16 +85,18 @@ RSpec.describe "a lease" do
 
     it "stores its progress, which is there to be seen" do
       gate = self.gate
+      beats = 0
       define_single do |step|
         [{ "done" => 0.5, of: 2**64 }, nil, "nearly"].each do |progress|
           step.heartbeat(progress)
+          beats += 1
           gate.pop
         end
       end
       start_stepwell
       task = Stepwell.submit("spec/single")
-      seen = Array.new(3) do
-        eventually { gate.num_waiting == 1 }
+      seen = Array.new(3) do |before|
+        eventually { beats > before }
         task.refresh.steps.first.progress.tap { gate << true }
       end
 

@@ -10,10 +10,6 @@ RSpec.describe Stepwell::Worker do
     define_single { |_| gate.pop }
   end
 
-  def in_progress(*tasks)
-    tasks.all? { |task| task.refresh.steps.first&.state == :in_progress }
-  end
-
   it "executes as many steps at a time as it has threads, and no more" do
     define_gated
     start_stepwell(concurrency: 3)
@@ -45,7 +41,7 @@ RSpec.describe Stepwell::Worker do
     start_orchestrator
     worker = start_worker(concurrency: 1)
     first = Stepwell.submit("spec/single")
-    eventually { in_progress(first) }
+    eventually { @gate.num_waiting == 1 } # it runs; what is only claimed would be given back
     worker.quiet
     others = Stepwell.submit_all([{ workflow: "spec/single" }] * 2)
     heir = start_worker(concurrency: 2)

@@ -17,7 +17,7 @@ use crate::store::Store;
 use crate::telemetry::health::{DatabaseHealth, Loops, Pulse};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
-use crate::telemetry::Warning;
+use crate::telemetry::{self, Warning};
 
 const CHANNEL: &str = "stepwell";
 /// Other processes hear of the same thing at most this often.
@@ -68,6 +68,7 @@ impl Database {
     }
 
     fn over(store: Store, url: &str, config: &Config, traces: Option<Traces>) -> Self {
+        telemetry::start_writer();
         let database = Self(Arc::new(Inner {
             metrics: Metrics::new(&store.label()),
             loops: Loops::default(),

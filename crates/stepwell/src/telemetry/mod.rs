@@ -50,7 +50,14 @@ pub fn init(logging: &config::Logging) {
     let lines = layer::Lines(output::send).with_filter(settings::ByComponent(&settings::ACTIVE));
     let subscriber = tracing_subscriber::registry().with(lines);
     let _another_was_faster = tracing::subscriber::set_global_default(subscriber);
-    output::start();
+}
+
+/// For whoever starts other threads too: the one that writes lines is there before the first line, if lines are ours. A
+/// process that only forks others has none.
+pub(crate) fn start_writer() {
+    if tracing::dispatcher::has_been_set() {
+        output::start();
+    }
 }
 
 /// Sets the level of all components that have none of their own, from now on.

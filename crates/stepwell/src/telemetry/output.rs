@@ -125,7 +125,7 @@ fn dropped_line(count: u64) -> Option<Record> {
     })
 }
 
-/// Starts the thread that writes, so that a process has all its threads before the first line.
+/// Starts the thread that writes.
 pub(super) fn start() {
     Process::current().ensure_writer();
 }
