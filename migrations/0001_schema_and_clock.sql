@@ -49,10 +49,15 @@ language sql immutable parallel safe as $$
   select get_byte(uuid_send(p_uuid), 6) >> 4 = 7
 $$;
 
--- Text to a small non-negative integer without an exception: null when it is none.
+-- Text to a small non-negative integer: null when it is none. It takes what the cast takes, as read_steps does, or the
+-- same message would be a good one in one batch and none in another.
 create function stepwell.as_smallint(p_text text) returns smallint
-language sql immutable parallel safe as $$
-  select case when p_text ~ '^[0-9]{1,4}$' then p_text::smallint end
+language plpgsql immutable as $$
+begin
+  return case when p_text::smallint >= 0 then p_text::smallint end;
+exception when data_exception then
+  return null;
+end
 $$;
 
 -- Text to a claim's number without an exception: null when it is none.

@@ -225,7 +225,7 @@ as_bigint(p_text text)
 as_failure(p_queue text, p_message jsonb, p_why text)
   returns jsonb, sql immutable, body feaaef93
 as_smallint(p_text text)
-  returns smallint, sql immutable, body a186827e
+  returns smallint, plpgsql immutable, body 3348f750
 as_uuid(p_text text)
   returns uuid, plpgsql immutable, body 5579e3b1
 asked_delay(p_result jsonb)

@@ -172,11 +172,7 @@ impl Outcome {
     pub(super) fn word(&self) -> &'static str {
         match self {
             Self::Complete(_) => "complete",
-            Self::Failed(failure) => match failure.kind {
-                FailureKind::Retryable => "retryable",
-                FailureKind::Permanent => "permanent",
-                FailureKind::Timeout => "timeout",
-            },
+            Self::Failed(failure) => failure.kind.as_str(),
         }
     }
 
