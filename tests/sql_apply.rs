@@ -134,6 +134,28 @@ async fn results_that_come_twice_late_or_for_another_attempt_change_nothing() ->
 }
 
 #[tokio::test]
+async fn an_oddly_written_result_counts_alike_alone_and_beside_garbage() -> Result<()> {
+    for garbage in [None, Some(r#"{"task_id": "none", "step": "x", "attempt": "1.5", "outcome": "complete"}"#)] {
+        let db = TestDatabase::new().await?;
+        let mut session = db.session().await?;
+        session.start(&chain(1)).await?;
+        let step = session.claim_one().await?;
+        let odd = complete(&step, "1").replace(r#""step": 0"#, r#""step": " 0""#);
+        assert_ne!(odd, complete(&step, "1"));
+        assert_eq!(session.report(&[odd]).await?, [0; 0]);
+        if let Some(garbage) = garbage {
+            session.send("step_results", garbage).await?;
+        }
+        let applied = session.apply(10).await?;
+        assert_eq!((applied.completed, applied.stale), (1, 0), "beside {garbage:?}");
+        assert_eq!(applied.dead, i32::from(garbage.is_some()));
+        drop(session);
+        db.finish().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
 async fn garbage_goes_to_the_dead_letters_and_the_rest_of_the_batch_counts() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
