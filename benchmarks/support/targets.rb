@@ -17,6 +17,7 @@ module Bench
       [:start_to_graphile, "submit → handler starts, idle, p50 against graphile-worker's add → start", :less, 1.0, "×"],
       [:grown_to_empty, "throughput with 1,000,000 finished tasks against an empty database", :more, 0.9, "×"],
       [:wal, "WAL a step, 4-step chain, tiny payload", :less, 1_800.0, "B"],
+      [:info_to_warn, "4-step chains with log lines at info against warn, steps/s", :more, 0.98, "×"],
       [:memory, "memory of a Ruby worker process with 10 threads", :less, 90.0, "MB"],
       [:memory_growth, "growth of that memory over 1,000,000 steps", :less, 5.0, "%"]
     ].map { |values| Target.new(*values) }.freeze
