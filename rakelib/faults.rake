@@ -10,8 +10,8 @@ namespace :test do
   # Races of sessions and random histories against the model: tests/races.rs, tests/properties.rs.
   task "faults:rust" do
     Project.heading "races and random histories"
-    sh({ "STEPWELL_FAULTS" => "full" }, "cargo", "test", "-p", "stepwell", "--test", "races", "--test", "properties",
-       *Project::QUIET)
+    sh({ "STEPWELL_FAULTS" => "full" }, "cargo", "nextest", "run", "-p", "stepwell", "--status-level", "slow",
+       "-E", "binary(races) | binary(properties)") # side by side: each waits for the database most of the time
   end
 
   task "faults:processes" do
