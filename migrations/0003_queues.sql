@@ -63,6 +63,10 @@ $$;
 select stepwell.create_queue('task_requests');
 select stepwell.create_queue('step_results');
 
+-- A report is one message: kept in its page, as it is, not compressed and cut up in a toast table.
+alter table pgmq.q_step_results set (toast_tuple_target = 8160);
+alter table pgmq.q_step_results alter column message set storage main;
+
 -- The oldest requests of a namespace, however many others stand before them (pop_requests).
 create index q_task_requests_namespace
   on pgmq.q_task_requests (split_part(message ->> 'workflow', '/', 1), msg_id);
@@ -144,7 +148,8 @@ $$;
 
 -- Takes the oldest message of a queue out of the way when a batch of one still fails. It is tried once more, because the
 -- one that failed may be in another process's hands by now, and this one be good. A message that fails goes to
--- dead_letters; the step whose it was ends in error that says why, so that nothing hangs.
+-- dead_letters; the step whose it was ends in error that says why, so that nothing hangs. Of several results in one message
+-- each first becomes a message.
 -- Called by: the orchestrator's loops and workers, after bisecting. Locks: the message, then those of the hop it belongs
 -- to. Returns whether there was a message.
 create function stepwell.bury_message(p_queue text) returns boolean
@@ -157,6 +162,13 @@ begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_queue, 1) m;
   if v_messages is null then
     return false;
+  end if;
+  if p_queue = 'step_results' then
+    v_messages := array(select stepwell.with_worker(r, v_messages[1] ->> 'worker') from stepwell.results_of(v_messages[1]) r);
+    if cardinality(v_messages) > 1 then -- only one of them is bad
+      perform stepwell.send_step_results(v_messages);
+      return true;
+    end if;
   end if;
   begin
     perform stepwell.handle_messages(p_queue, v_messages, v_times);
@@ -171,7 +183,7 @@ begin
       values (p_queue, v_messages[1], sqlerrm, v_times[1], stepwell.now());
       v_failure := stepwell.as_failure(p_queue, v_messages[1], sqlerrm);
       if stepwell.is_result(v_failure) then
-        perform stepwell.apply_messages(array[v_failure], v_times);
+        perform stepwell.apply_messages(array[v_failure], v_times, array[v_failure ->> 'worker']);
       end if;
   end;
   return true;
@@ -185,7 +197,8 @@ language plpgsql as $$
 begin
   case p_queue
     when 'task_requests' then perform from stepwell.initialize_requests(p_messages, p_times);
-    when 'step_results' then perform from stepwell.apply_messages(p_messages, p_times);
+    when 'step_results' then
+      perform from stepwell.apply_messages(p_messages, p_times, array[p_messages[1] ->> 'worker']);
     else
       perform from stepwell.claim_steps(regexp_replace(p_queue, '_queue$', ''), 1, '', interval '0', p_messages);
       raise exception 'the step can be claimed' using errcode = 'SW000';

@@ -4,11 +4,26 @@
 -- Sends the results of attempts to step_results and shrinks the claims they came from.
 -- p_results: {claim, task_id, step, attempt, outcome: complete | retryable | permanent | timeout, and
 --   result: any JSON | error: {class, ancestors: [class], code, message, backtrace, context}, retry_after: seconds or
---   an HTTP date, metadata: {headers, backoff_hint: {type, delay}, ...}, worker, duration_us,
---   trace: {traceparent, workflow, name of the step}}. They pass to the queue unchanged.
+--   an HTTP date, metadata: {headers, backoff_hint: {type, delay}, ...}, duration_us,
+--   trace: {traceparent, workflow, name of the step}}. They pass to the queue unchanged, many in one message.
 -- Called by: workers. Locks: claims by id. Returns the 1-based places of the results that were refused because the
 -- claim no longer holds that attempt (lease lost); a report repeated after its commit is refused whole, a no-op.
 create function stepwell.report_results(p_worker_id text, p_results jsonb[]) returns integer[]
+language plpgsql as $$
+declare
+  v_taken record;
+begin
+  select * into v_taken from stepwell.take_results(p_worker_id, p_results);
+  if v_taken.accepted <> '{}' then
+    perform stepwell.send_results(p_worker_id, v_taken.accepted);
+  end if;
+  return v_taken.refused;
+end
+$$;
+
+-- report_results without the queue: takes the steps of results out of the claims that hold them. refused: their 1-based
+-- places. Called by: report_results, settle_results. Locks: claims by id.
+create function stepwell.take_results(p_worker_id text, p_results jsonb[], out accepted jsonb[], out refused integer[])
 language plpgsql as $$
 declare
   v_claims   bigint[] := array(select stepwell.as_bigint(r ->> 'claim') from unnest(p_results) r);
@@ -30,18 +45,31 @@ begin
     join held h using (claim_id, task_id, position, attempt);
 
   if cardinality(v_accepted) = cardinality(p_results) then -- the rare ones leave the common path alone
-    perform stepwell.send_step_results(p_results);
     perform stepwell.shrink_claims(v_claims, v_named.task_ids, v_named.positions);
-    return '{}';
+    accepted := p_results;
+    refused := '{}';
+    return;
   end if;
   if v_accepted is not null then
-    perform stepwell.send_step_results(array(select p_results[o] from unnest(v_accepted) o order by o));
     perform stepwell.shrink_claims(array_agg(v_claims[o]), array_agg(v_named.task_ids[o]), array_agg(v_named.positions[o]))
        from unnest(v_accepted) o;
   end if;
-  return (select coalesce(array_agg(o::integer order by o), '{}')
-            from generate_series(1, cardinality(p_results)) o
-           where o <> all (coalesce(v_accepted, '{}')));
+  accepted := array(select p_results[o] from unnest(v_accepted) o order by o);
+  refused := array(select o::integer from generate_series(1, cardinality(p_results)) o
+                    where o <> all (coalesce(v_accepted, '{}')) order by o);
+end
+$$;
+
+-- Sends results of a worker as messages {worker, results: [...]}, as many in one as a page holds: what a message costs, in
+-- time and in WAL, is paid once for all in it. Called by: report_results.
+create function stepwell.send_results(p_worker_id text, p_results jsonb[]) returns void
+language plpgsql as $$
+begin
+  perform stepwell.send_step_results(array_agg(m.message order by m.part))
+     from (select r.part, jsonb_build_object('worker', p_worker_id, 'results', jsonb_agg(r.result)) as message
+             from (select u.result, sum(pg_column_size(u.result)) over (order by u.ordinality) / 6000 as part
+                     from unnest(p_results) with ordinality as u (result, ordinality)) r
+            group by r.part) m;
 end
 $$;
 

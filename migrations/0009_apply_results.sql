@@ -12,20 +12,87 @@ returns table (popped integer, completed integer, retried integer, failed intege
                namespaces text[], finished uuid[], timed_out integer, errored integer, traces text)
 language plpgsql as $$
 declare
-  v_messages jsonb[];
-  v_times    timestamptz[];
-  v_applied  record;
+  v_popped  record;
+  v_applied record;
 begin
-  select m.messages, m.times into v_messages, v_times from stepwell.pop_step_results(p_batch) m;
-  if v_messages is null then
+  select * into v_popped from stepwell.pop_results(p_batch);
+  if v_popped.results is null then
     return query select 0, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], 0, 0, null::text;
     return;
   end if;
-  select * into v_applied from stepwell.apply_messages(v_messages, v_times);
+  select * into v_applied from stepwell.apply_messages(v_popped.results, v_popped.times, v_popped.workers);
   return query
     select v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale, v_applied.dead,
            v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out, v_applied.errored,
-           case when p_traced then stepwell.result_traces(v_messages) end
+           case when p_traced then stepwell.result_traces(v_popped.results) end
+      from stepwell.dispatch_steps(p_batch) d;
+end
+$$;
+
+-- Takes messages and deletes them until they bring p_batch results, or half of that: how many a message brings is seen when
+-- it is there. Arrays run in parallel, null when there is none.
+-- Called by: apply_results, in a statement of its own, as pop_messages. Locks: the messages (SKIP LOCKED).
+create function stepwell.pop_results(p_batch integer, out results jsonb[], out times timestamptz[], out workers text[])
+language plpgsql as $$
+declare
+  v_most   integer := greatest(p_batch / 32, 1); -- of small results as many are in a message
+  v_number integer := 0;
+  v_popped record;
+  v_read   record;
+begin
+  loop
+    select m.messages, m.times into v_popped from stepwell.pop_step_results(v_most) m;
+    exit when v_popped.messages is null;
+    select array_agg(r.result) as results, array_agg(m.enqueued_at) as times, array_agg(m.message ->> 'worker') as workers
+      into v_read
+      from unnest(v_popped.messages, v_popped.times) as m (message, enqueued_at)
+     cross join lateral stepwell.results_of(m.message) as r (result);
+    results := results || v_read.results;
+    times := times || v_read.times;
+    workers := workers || v_read.workers;
+    v_number := v_number + cardinality(v_popped.messages);
+    exit when cardinality(v_popped.messages) < v_most or cardinality(results) >= p_batch / 2;
+    v_most := greatest((p_batch - cardinality(results)) * v_number / cardinality(results), 1);
+  end loop;
+end
+$$;
+
+-- What a message brings: the results of a report, or itself, as a result that somebody sent by hand.
+create function stepwell.results_of(p_message jsonb) returns setof jsonb
+language sql immutable as $$
+  select r from jsonb_array_elements(
+    case when jsonb_typeof(p_message -> 'results') = 'array' and p_message -> 'results' <> '[]' then p_message -> 'results'
+         else jsonb_build_array(p_message) end) r
+$$;
+
+-- A result as a message of its own.
+create function stepwell.with_worker(p_result jsonb, p_worker_id text) returns jsonb
+language sql immutable as $$
+  select case when jsonb_typeof(p_result) = 'object' and p_worker_id is not null
+              then p_result || jsonb_build_object('worker', p_worker_id) else p_result end
+$$;
+
+-- Hops 4 and 5 in one, for a worker that has an orchestrator in its process and few results: what apply_results does, with
+-- what p_worker_id reports instead of what stands in the queue. refused: as report_results returns it.
+-- Called by: such workers. Locks: claims by id, then as apply_results.
+create function stepwell.settle_results(
+  p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean default false)
+returns table (refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer,
+               dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text)
+language plpgsql as $$
+declare
+  v_taken   record;
+  v_applied record;
+begin
+  select * into v_taken from stepwell.take_results(p_worker_id, p_results);
+  select * into v_applied
+    from stepwell.apply_messages(v_taken.accepted, -- at the time that the queue would tell
+                                 array_fill(clock_timestamp(), array[cardinality(v_taken.accepted)]),
+                                 array_fill(p_worker_id, array[cardinality(v_taken.accepted)]));
+  return query
+    select v_taken.refused, v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale,
+           v_applied.dead, v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out,
+           v_applied.errored, case when p_traced then stepwell.result_traces(v_taken.accepted) end
       from stepwell.dispatch_steps(p_batch) d;
 end
 $$;
@@ -40,7 +107,7 @@ language sql immutable as $$
 $$;
 
 -- apply_results without the queue. Called by: apply_results, bury_message.
-create function stepwell.apply_messages(p_messages jsonb[], p_times timestamptz[])
+create function stepwell.apply_messages(p_messages jsonb[], p_times timestamptz[], p_workers text[])
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
                namespaces text[], finished uuid[], timed_out integer, errored integer)
 language plpgsql as $$
@@ -59,15 +126,15 @@ begin
   perform from stepwell.tasks t where t.task_id = any (v_named.task_ids) order by t.task_id for update;
 
   select * into v_done
-    from stepwell.apply_completed(p_messages, p_times, v_named.task_ids, v_named.positions, v_named.attempts);
+    from stepwell.apply_completed(p_messages, p_times, p_workers, v_named.task_ids, v_named.positions, v_named.attempts);
   if v_done.task_ids is not null then
     v_namespaces := stepwell.enqueue_steps(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts);
   end if;
 
   if v_done.completed < cardinality(p_messages) then -- the rare ones leave the common path alone
-    v_dead := stepwell.bury_results(p_messages, p_times);
+    v_dead := stepwell.bury_results(p_messages, p_times, p_workers);
     select f.retried, f.failed, f.finished, f.timed_out into v_retried, v_failed, v_errored, v_timed_out
-      from stepwell.apply_failures(p_messages, p_times) f;
+      from stepwell.apply_failures(p_messages, p_times, p_workers) f;
   end if;
   perform stepwell.free_keys(v_named.task_ids);
   v_errored := v_errored || stepwell.settle_tasks(v_done.ailing);
@@ -82,17 +149,18 @@ $$;
 -- Returns the steps that became ready, now 'enqueued' with attempt 1, for enqueue_steps; the tasks that finished; the
 -- tasks with a failed step, in which this may have been the last that moved.
 create function stepwell.apply_completed(
-  p_messages jsonb[], p_times timestamptz[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
+  p_messages jsonb[], p_times timestamptz[], p_workers text[],
+  p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
   out completed integer, out namespaces text[], out task_ids uuid[], out positions smallint[],
   out attempts smallint[], out finished uuid[], out ailing uuid[])
 language plpgsql as $$ -- plpgsql, because it keeps the plan of this statement and a sql function does not
 begin
   with results as materialized (
     select r.task_id, r.position, r.attempt, r.message ->> 'outcome' as outcome,
-           r.message -> 'result' as result, r.message ->> 'worker' as worker_id, r.reported_at,
+           r.message -> 'result' as result, r.worker_id, r.reported_at,
            r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at
-      from unnest(p_messages, p_times, p_task_ids, p_positions, p_attempts)
-           as r (message, reported_at, task_id, position, attempt)
+      from unnest(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts)
+           as r (message, reported_at, worker_id, task_id, position, attempt)
   ), done as (
     update stepwell.steps s
        set state = 'complete', result = coalesce(r.result, 'null'), worker_id = r.worker_id,
@@ -140,17 +208,17 @@ end
 $$;
 
 -- Messages of a batch that are no results go to dead_letters. Called by: apply_messages. Returns how many.
-create function stepwell.bury_results(p_messages jsonb[], p_times timestamptz[]) returns integer
+create function stepwell.bury_results(p_messages jsonb[], p_times timestamptz[], p_workers text[]) returns integer
 language plpgsql as $$
 declare
   v_dead integer;
 begin
   insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
-  select 'step_results', r.message,
+  select 'step_results', stepwell.with_worker(r.message, r.worker_id),
          case when stepwell.is_result(r.message) then 'the result names no step of a task'
               else 'the message is not a result: it needs task_id, step, attempt and a known outcome' end,
          r.enqueued_at, stepwell.now()
-    from unnest(p_messages, p_times) as r (message, enqueued_at)
+    from unnest(p_messages, p_times, p_workers) as r (message, enqueued_at, worker_id)
    where not stepwell.is_result(r.message)
       or not exists (select from stepwell.steps s
                       where s.task_id = stepwell.as_uuid(r.message ->> 'task_id')

@@ -74,7 +74,7 @@ $$;
 -- The failed attempts of a batch: each is recorded; the step waits for its retry or ends in error.
 -- Called by: apply_messages, which holds the tasks' locks. Returns counts and the tasks that ended in error.
 create function stepwell.apply_failures(
-  p_messages jsonb[], p_times timestamptz[],
+  p_messages jsonb[], p_times timestamptz[], p_workers text[],
   out retried integer, out failed integer, out finished uuid[], out timed_out integer)
 language plpgsql as $$
 declare
@@ -83,12 +83,12 @@ begin
   with failures as materialized (
     select distinct on (s.task_id, s.position)
            s.task_id, s.position, s.attempt, r.message, r.message -> 'error' as error, k.kind,
-           r.message ->> 'worker' as worker_id, r.reported_at,
+           r.worker_id, r.reported_at,
            r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at,
            case when k.kind <> 'permanent' and s.attempt < s.max_attempts
                 then stepwell.now() + stepwell.retry_delay(s.attempt, ws.backoff_base, ws.backoff_cap, ws.backoff_jitter,
                                                            stepwell.asked_delay(r.message)) end as run_at
-      from unnest(p_messages, p_times) with ordinality as r (message, reported_at, ordinality)
+      from unnest(p_messages, p_times, p_workers) with ordinality as r (message, reported_at, worker_id, ordinality)
       join stepwell.steps s
         on s.task_id = stepwell.as_uuid(r.message ->> 'task_id')
        and s.position = stepwell.as_smallint(r.message ->> 'step')

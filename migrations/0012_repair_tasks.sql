@@ -115,7 +115,7 @@ begin
   select a.namespaces into namespaces
     from stepwell.apply_messages(array[jsonb_build_object('task_id', p_task_id, 'step', v_step.position,
            'attempt', v_step.attempt, 'outcome', 'complete', 'result', coalesce(p_result, 'null'))],
-           array[stepwell.now()]) a;
+           array[stepwell.now()], array[null]) a;
   update stepwell.steps s set state = 'resolved', started_at = v_step.started_at, worker_id = v_step.worker_id
    where s.task_id = p_task_id and s.position = v_step.position;
   update stepwell.tasks t set state = 'resolved' where t.task_id = p_task_id and t.state = 'complete';

@@ -139,11 +139,11 @@ begin
 end
 $$;
 
--- Whether workers finish faster than orchestrators apply: then nothing more is given to them.
+-- Whether workers finish faster than orchestrators apply, by many messages: then nothing more is given to them.
 -- Called by: gate, dispatch_steps. Takes no locks.
 create function stepwell.results_wait() returns boolean
 language sql stable as $$
-  select count(*) = 2000 from (select from pgmq.q_step_results limit 2000) r
+  select count(*) = 64 from (select from pgmq.q_step_results limit 64) r
 $$;
 
 -- Fills the queues of namespaces in which steps are ready, in the order of dispatch_at, as far as there is room and

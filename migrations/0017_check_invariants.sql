@@ -14,8 +14,12 @@ begin
     select 'ready_steps', r.task_id, r.position, r.attempt from stepwell.ready_steps r
     union all
     select 'keyed_steps', k.task_id, k.position, k.attempt from stepwell.keyed_steps k where not k.admitted;
-  for v_queue in select q.queue_name from pgmq.meta q where q.queue_name = 'step_results' or q.queue_name in
-                   (select w.namespace || '_queue' from stepwell.workflows w)
+  return query
+    select 'step_results', stepwell.as_uuid(r.result ->> 'task_id'), stepwell.as_smallint(r.result ->> 'step'),
+           stepwell.as_smallint(r.result ->> 'attempt')
+      from pgmq.q_step_results q cross join lateral stepwell.results_of(q.message) as r (result);
+  for v_queue in select q.queue_name from pgmq.meta q
+                  where q.queue_name in (select w.namespace || '_queue' from stepwell.workflows w)
   loop
     return query execute format(
       'select %L, stepwell.as_uuid(q.message ->> ''task_id''), stepwell.as_smallint(q.message ->> ''step''),

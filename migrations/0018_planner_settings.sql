@@ -11,7 +11,7 @@ begin
       from pg_catalog.pg_proc p
      where p.pronamespace = 'stepwell'::regnamespace
        and p.proname in ('initialize_tasks', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
-                         'release_unhandled', 'apply_results', 'dispatch_steps', 'wake_due_steps', 'recover_claims',
+                         'release_unhandled', 'apply_results', 'settle_results', 'dispatch_steps', 'wake_due_steps', 'recover_claims',
                          'fail_overdue_tasks', 'bury_message', 'cancel_task', 'retry_task', 'resolve_step',
                          'remove_finished_tasks')
   loop
@@ -22,6 +22,9 @@ begin
 end
 $$;
 
+-- Its caller has another way, and waits meanwhile with all that it has to report.
+alter function stepwell.settle_results(text, jsonb[], integer, boolean) set lock_timeout = '200ms';
+
 -- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
-alter function stepwell.report_results(text, jsonb[]) set enable_nestloop = off;
+alter function stepwell.take_results(text, jsonb[]) set enable_nestloop = off;
 alter function stepwell.release_steps(text, bigint[], uuid[], smallint[], integer) set enable_nestloop = off;

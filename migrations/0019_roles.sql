@@ -60,6 +60,7 @@ language sql immutable as $$
       ('take_unvalidated_tasks', '{orchestrator}'),
       ('admit_tasks', '{orchestrator}'),
       ('apply_results', '{orchestrator}'),
+      ('settle_results', '{orchestrator}'),
       ('configure_dispatch', '{orchestrator}'),
       ('dispatch_steps', '{orchestrator}'),
       ('wake_due_steps', '{orchestrator}'),

@@ -74,6 +74,43 @@ async fn a_result_that_cannot_be_applied_is_buried_and_its_step_ends_in_error() 
 }
 
 #[tokio::test]
+async fn a_bad_result_does_not_take_those_of_its_report_with_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    poison(&mut session).await?;
+    session.register(&chain(1)).await?;
+    let request = r#"{"workflow": "test/chain", "context": {}}"#;
+    let tasks: Vec<Uuid> = session.submit(&[request; 3]).await?.iter().map(|submitted| submitted.task_id).collect();
+    session.initialize(10).await?;
+    let results = ["1", r#""poison""#, "3"];
+    let steps = session.claim(10).await?;
+    let reports: Vec<String> = steps.iter().zip(results).map(|(step, result)| complete(step, result)).collect();
+    assert_eq!(session.report(&reports).await?, [0; 0]);
+    assert_eq!(session.value::<i64>("select count(*) from pgmq.q_step_results").await?, 1);
+
+    let (mut states, mut rounds) = (Vec::new(), 0);
+    while session.queued("step_results").await? > 0 {
+        if session.apply(1).await.is_err() {
+            session.value::<bool>("select stepwell.bury_message('step_results')").await?;
+        }
+        rounds += 1;
+        assert!(rounds < 10);
+    }
+    for task in tasks {
+        states.push(session.task_state(task).await?);
+    }
+    assert_eq!(states, ["complete", "error", "complete"]);
+    assert_eq!(session.dead_reasons().await?, ["poisoned"]);
+    let letter: String =
+        session.value("select (message ->> 'worker') || (message ->> 'result') from stepwell.dead_letters").await?;
+    assert_eq!(letter, "workerpoison");
+    let worker: String = session.value("select worker_id from stepwell.step_attempts").await?;
+    assert_eq!(worker, "worker");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn a_good_message_is_not_buried_in_place_of_a_bad_one_that_another_orchestrator_holds() -> Result<()> {
     let db = TestDatabase::new().await?;
     let (mut session, mut other) = (db.session().await?, db.session().await?);

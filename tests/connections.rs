@@ -104,3 +104,38 @@ async fn a_wait_and_a_heartbeat_bear_a_database_that_does_not_answer() -> Result
     drop(session);
     db.finish().await
 }
+
+/// The server process of the connection that this call is made on.
+async fn backend(store: &Store, seconds: f64) -> Result<i32> {
+    let call = sqlx::query_scalar("select pg_backend_pid() from pg_sleep($1)").bind(seconds);
+    Ok(call.fetch_one(store).await?)
+}
+
+#[tokio::test]
+async fn the_connection_that_was_used_last_is_used_next() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let store = Store::connect(&db.url(), 5, Duration::from_secs(10)).await?;
+    let (one, two, three) = tokio::try_join!(backend(&store, 0.2), backend(&store, 0.3), backend(&store, 0.4))?;
+    assert!(one != two && two != three && one != three);
+    for _ in 0..10 {
+        assert_eq!(backend(&store, 0.0).await?, three);
+    }
+    store.close().await;
+    let mut session = db.session().await?;
+    eventually("they are closed", async || Ok((connections(&mut session).await? == 0).then_some(()))).await?;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_call_that_waits_for_a_connection_gets_one_that_would_rest() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let store = Store::connect(&db.url(), 2, Duration::from_secs(60)).await?;
+    let listener = store.pool().acquire().await?; // for good, as a listener's
+    let calls: Vec<_> = (0..10).map(|_| backend(&store, 0.05)).collect();
+    let backends = tokio::time::timeout(Duration::from_secs(20), futures_util::future::try_join_all(calls)).await??;
+    assert!(backends.iter().all(|backend| *backend == backends[0]), "{backends:?}");
+    drop(listener);
+    store.close().await;
+    db.finish().await
+}

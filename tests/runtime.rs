@@ -99,6 +99,42 @@ async fn processes_wake_each_other_without_polling() -> Result<()> {
     db.finish().await
 }
 
+/// Whether a result has ever been in the queue.
+async fn results_were_queued(session: &mut Session) -> Result<bool> {
+    Ok(session.value("select is_called from pgmq.q_step_results_msg_id_seq").await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_beside_its_orchestrator_settles_few_results_without_the_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let settings = config()?;
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(3)]).await?;
+    let mut session = db.session().await?;
+    let handlers = || counting(&["a", "b", "c"], &Executions::default());
+    let beside = worker(orchestrator.database(), 2, handlers()).await?;
+    for _ in 0..3 {
+        let task = submit(&client, "test/chain", r#"{"n": 0}"#).await?;
+        wait(&client, &[task]).await?;
+        assert_eq!(step(&client, task, "c").await?.2, "3");
+    }
+    assert!(!results_were_queued(&mut session).await?);
+    assert_eq!(orchestrator.status().summary.steps_completed, 9, "they count as any others");
+    beside.stop(PATIENCE).await;
+
+    let of_worker = link(&db, &settings).await?;
+    let elsewhere = worker(&of_worker, 2, handlers()).await?;
+    let task = submit(&client, "test/chain", r#"{"n": 1}"#).await?;
+    wait(&client, &[task]).await?;
+    assert!(results_were_queued(&mut session).await?, "another process has no orchestrator");
+    elsewhere.stop(PATIENCE).await;
+    of_worker.close().await;
+    drop(session);
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_where_a_stopped_orchestrator_left_it() -> Result<()> {
     let db = TestDatabase::new().await?;

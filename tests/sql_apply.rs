@@ -397,7 +397,7 @@ async fn an_error_and_a_success_applied_at_once_end_the_task_in_error() -> Resul
         let task = session.submit_one("test/both", "{}").await?;
         session.initialize(1).await?;
         let (a, b) = pair(session.claim(10).await?)?;
-        session.report(&[failed(&a, "permanent", ""), complete(&b, "1")]).await?;
+        session.report_each(&[failed(&a, "permanent", ""), complete(&b, "1")]).await?;
         let [one, two] = &mut appliers[..] else { unreachable!() };
         let (one, two) = tokio::join!(one.apply(1), two.apply(1));
         let (one, two) = (one?, two?);
@@ -421,7 +421,7 @@ async fn the_second_of_two_results_waits_for_the_first_and_sees_what_it_did() ->
             "complete" => complete(step, "1"),
             kind => failed(step, kind, ""),
         };
-        session.report(&[result(&a, of_a), result(&b, of_b)]).await?;
+        session.report_each(&[result(&a, of_a), result(&b, of_b)]).await?;
 
         let (mut first, mut second) = (db.session().await?, db.session().await?);
         first.run("begin").await?;

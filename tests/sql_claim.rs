@@ -250,3 +250,20 @@ async fn claim_all(worker: &mut Session, index: usize) -> Result<Vec<i16>> {
         claimed.extend(steps.iter().map(|step| step.position));
     }
 }
+
+#[tokio::test]
+async fn messages_of_no_use_hold_up_no_claim() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.start(&chain(1)).await?;
+    session.run("delete from pgmq.q_test_queue").await?;
+    let message = |attempt: i32| format!(r#"{{"task_id": "{task}", "step": 0, "attempt": {attempt}}}"#);
+    for _ in 0..30 {
+        session.send("test_queue", &message(7)).await?; // as after a cancel, or a lease that was lost
+    }
+    session.send("test_queue", &message(1)).await?;
+    assert_eq!(session.claim(3).await?.len(), 1);
+    assert_eq!((session.queued("test_queue").await?, session.count("claims").await?), (0, 1));
+    drop(session);
+    db.finish().await
+}

@@ -5,7 +5,7 @@ mod support;
 use anyhow::Result;
 use serde_json::json;
 use stepwell::store::ClaimedStep;
-use support::session::WORKER;
+use support::session::{sqlstate, WORKER};
 use support::{chain, complete, define, failed, Session, TestDatabase};
 
 /// A task of `width` steps side by side, all of them claimed at once.
@@ -33,9 +33,12 @@ async fn a_claim_shrinks_with_each_report_and_disappears_with_the_last() -> Resu
     assert_eq!(open_steps(&mut session).await?, [0]);
     session.report(&[complete(&steps[0], "1")]).await?;
     assert_eq!(session.count("claims").await?, 0);
-    let order: Vec<i32> =
-        session.column("select (message ->> 'step')::int from pgmq.q_step_results order by msg_id").await?;
+    let order: Vec<i32> = session
+        .column("select (r ->> 'step')::int from pgmq.q_step_results, stepwell.results_of(message) r order by msg_id")
+        .await?;
     assert_eq!(order, [1, 3, 2, 0]);
+    let worker: String = session.value("select distinct message ->> 'worker' from pgmq.q_step_results").await?;
+    assert_eq!((worker.as_str(), session.value::<i64>("select count(*) from pgmq.q_step_results").await?), (WORKER, 3));
     drop(session);
     db.finish().await
 }
@@ -228,5 +231,88 @@ async fn progress_is_kept_and_tells_whether_the_attempt_is_still_ours() -> Resul
     session.cancel(other).await?;
     assert_eq!(session.report_progress(WORKER, &step, "4").await?, end("cancelled"));
     drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn results_share_messages_that_fit_a_page_and_a_large_one_is_no_trouble() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.widen_queues().await?;
+    let steps: Vec<_> = (0..300).map(|index| json!({ "name": format!("s{index}") })).collect();
+    session.start(&define("wide", steps.into())).await?;
+    let steps = session.claim(1_000).await?;
+    let result = |index: usize| match index {
+        150 => format!("\"{}\"", "0123456789abcdef".repeat(2_000)),
+        index => index.to_string(),
+    };
+    let results: Vec<String> = steps.iter().enumerate().map(|(index, step)| complete(step, &result(index))).collect();
+    assert_eq!(session.report(&results).await?, [0; 0]);
+    assert_eq!(session.queued("step_results").await?, 300);
+    let messages: i64 = session.value("select count(*) from pgmq.q_step_results").await?;
+    let sizes = "select pg_column_size(message) from pgmq.q_step_results where length(message::text) < 30000";
+    let sizes: Vec<i32> = session.column(sizes).await?;
+    assert!(messages < 15 && sizes.iter().all(|size| *size < 8_000), "{messages} messages, of {sizes:?} bytes");
+    let first: i32 =
+        session.value("select jsonb_array_length(message -> 'results') from pgmq.q_step_results limit 1").await?;
+    assert!(first > 20, "{first}");
+
+    let mut applied = 0;
+    while session.queued("step_results").await? > 0 {
+        let batch = session.apply(100).await?;
+        assert!((50..200).contains(&batch.popped) || session.queued("step_results").await? == 0, "{batch:?}");
+        applied += batch.completed;
+    }
+    assert_eq!(applied, 300);
+    let seen: Vec<String> = session.column("select result::text from stepwell.steps order by position").await?;
+    assert_eq!(seen, (0..300).map(result).collect::<Vec<_>>());
+    let workers: Vec<String> = session.column("select distinct worker_id from stepwell.steps").await?;
+    assert_eq!(workers, [WORKER]);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn results_that_are_settled_at_once_pass_no_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.start(&chain(3)).await?;
+    let a = session.claim_one().await?;
+    let settled = session.settle_at_once(&[complete(&a, "1")]).await?;
+    assert_eq!((settled.refused.len(), settled.applied.completed, settled.applied.popped), (0, 1, 1));
+    assert_eq!(settled.applied.namespaces, ["test"]);
+    assert_eq!((session.count("claims").await?, session.queued("test_queue").await?), (0, 1));
+    let again = session.settle_at_once(&[complete(&a, "1")]).await?;
+    assert_eq!((again.refused, again.applied.popped, again.applied.stale), (vec![1], 0, 0));
+
+    let b = session.claim_one().await?;
+    let settled = session.settle_at_once(&[complete(&a, "2"), failed(&b, "retryable", r#""retry_after": 0"#)]).await?;
+    assert_eq!((settled.refused, settled.applied.popped, settled.applied.retried), (vec![1], 1, 1));
+    session.wake_due(10).await?;
+    let b = session.claim_one().await?;
+    session.settle_at_once(&[complete(&b, "2")]).await?;
+    let c = session.claim_one().await?;
+    assert_eq!(session.settle_at_once(&[complete(&c, "3")]).await?.applied.finished, [task]);
+    assert_eq!(session.steps(task).await?, "a complete, b complete 2, c complete");
+    let workers: Vec<String> = session.column("select distinct worker_id from stepwell.steps").await?;
+    assert_eq!(workers, [WORKER]);
+    let ever: bool = session.value("select is_called from pgmq.q_step_results_msg_id_seq").await?;
+    assert!(!ever, "a result was in the queue");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn what_is_settled_at_once_waits_for_nobody_for_long() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    let task = session.start(&chain(1)).await?;
+    let a = session.claim_one().await?;
+    other.run(&format!("begin; select from stepwell.tasks where task_id = '{task}' for update")).await?;
+    assert_eq!(sqlstate(session.settle_at_once(&[complete(&a, "1")]).await).as_deref(), Some("55P03"));
+    assert_eq!(session.report(&[complete(&a, "1")]).await?, [0; 0], "it can still be reported");
+    other.run("rollback").await?;
+    assert_eq!(session.apply(1).await?.finished, [task]);
+    drop((session, other));
     db.finish().await
 }

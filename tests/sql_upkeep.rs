@@ -84,7 +84,7 @@ async fn two_sessions_wake_each_step_once() -> Result<()> {
     session.start(&define("wide", wide.into())).await?;
     let steps = session.claim(200).await?;
     session.report(&steps.iter().map(|step| failed(step, "retryable", "")).collect::<Vec<_>>()).await?;
-    assert_eq!(session.apply(200).await?.retried, 200);
+    assert_eq!(session.apply(1_000).await?.retried, 200);
 
     let (mut one, mut two) = (stopped_clock(&db).await?, stopped_clock(&db).await?);
     one.advance_clock("1 h").await?;

@@ -44,7 +44,7 @@ RSpec.describe Stepwell::Task do
     define_single { |_| gate.pop }
     start_stepwell
     task = Stepwell.submit("spec/single")
-    eventually { task.refresh.steps.first&.state == :in_progress }
+    eventually { task.refresh.state == :in_progress && task.steps.first&.state == :in_progress }
     gate << "done"
     Stepwell.task(task.id).wait(timeout: 10)
 

@@ -58,7 +58,7 @@ RSpec.describe "least-privilege roles" do
     "client" => ["drop table stepwell.tasks", "update stepwell.tasks set state = 'complete'", "select from app.secrets",
                  "select stepwell.claim_steps('where', 1, 'me', interval '1 s')", "select stepwell.apply_results(1)",
                  "select stepwell.pause_namespace('where')", "select pgmq.send('task_requests', '{}')",
-                 "select stepwell.apply_messages('{}', '{}')"],
+                 "select stepwell.apply_messages('{}', '{}', '{}')"],
     "operator" => ["delete from stepwell.tasks", "select stepwell.claim_steps('where', 1, 'me', interval '1 s')"],
     "orchestrator" => ["delete from stepwell.tasks", "drop table stepwell.tasks", "select from app.secrets",
                        "select stepwell.submit_tasks('{}')", "create table stepwell.mine (id int)"]

@@ -212,14 +212,14 @@ admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cecd1de8
-apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
-  returns record, plpgsql volatile, body 324c6860
-apply_failures(p_messages jsonb[], p_times timestamp with time zone[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
-  returns record, plpgsql volatile, body 34f3590c
-apply_messages(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer), plpgsql volatile, body bc106e1c
+apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
+  returns record, plpgsql volatile, body 3becb01b
+apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
+  returns record, plpgsql volatile, body 7ed58719
+apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer), plpgsql volatile, body f7fcda01
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 72151ae6
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 2b18e44d
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
 as_failure(p_queue text, p_message jsonb, p_why text)
@@ -231,9 +231,9 @@ as_uuid(p_text text)
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 bury_message(p_queue text)
-  returns boolean, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 96775f73
-bury_results(p_messages jsonb[], p_times timestamp with time zone[])
-  returns integer, plpgsql volatile, body cb06396d
+  returns boolean, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body a52e71a7
+bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
+  returns integer, plpgsql volatile, body 235706f5
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns stepwell.task_state, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 15f627a4
 check_attempts()
@@ -247,7 +247,7 @@ check_messages()
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 47b6f92a
+  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3322acc7
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -281,13 +281,13 @@ failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryab
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)
-  returns SETOF name, sql immutable, body 7ffd0d09
+  returns SETOF name, sql immutable, body bc2dbefc
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body 43e1d181
 grant_role(p_role regrole, p_kind text)
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body c8fe7314
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
-  returns void, plpgsql volatile, body 6163f7bf
+  returns void, plpgsql volatile, body c74697a2
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
@@ -305,7 +305,7 @@ limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
 messages_in_flight()
-  returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 7fa1a52c
+  returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 8d389f63
 microseconds(p_value jsonb)
   returns interval, sql immutable, body 856842e6
 now()
@@ -316,6 +316,8 @@ pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times time
   returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body e3d60992
+pop_results(p_batch integer, OUT results jsonb[], OUT times timestamp with time zone[], OUT workers text[])
+  returns record, plpgsql volatile, body d7ad1cf6
 pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 520e3f06
 pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -359,17 +361,19 @@ replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor te
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
   returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
-  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, enable_nestloop=off, search_path=pg_catalog, pg_temp, body f957ce6f
+  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 76fbce8f
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body df6858b7
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
-  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 27015d97
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3e46b433
 result_traces(p_messages jsonb[])
   returns text, sql immutable, body 9ccad27d
+results_of(p_message jsonb)
+  returns SETOF jsonb, sql immutable, body a6a228fa
 results_wait()
-  returns boolean, sql stable, body dc78cdc7
+  returns boolean, sql stable, body c2040f18
 resume_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 2efacc99
 retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
@@ -378,12 +382,16 @@ retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAUL
   returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body b88182c3
 send_messages(p_queue text, p_messages jsonb[], p_delay integer)
   returns void, plpgsql volatile, body 7799a2d2
+send_results(p_worker_id text, p_results jsonb[])
+  returns void, plpgsql volatile, body 3b89d9ef
 send_step_results(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 917011dd
 send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body d2d0be44
 send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 4a3bf87d
+settle_results(p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false)
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 469b6878
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
@@ -394,6 +402,8 @@ submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body aac8d4d6
 submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f5b998ce
+take_results(p_worker_id text, p_results jsonb[], OUT accepted jsonb[], OUT refused integer[])
+  returns record, plpgsql volatile, set enable_nestloop=off, body 0ad26d03
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
@@ -406,9 +416,11 @@ waiting_namespaces()
   returns text[], sql stable, body 6196c4de
 wake_due_steps(p_batch integer)
   returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3d3eff9b
+with_worker(p_result jsonb, p_worker_id text)
+  returns jsonb, sql immutable, body a8d3bb86
 withdraw_ready_steps(p_task_ids uuid[])
   returns void, plpgsql volatile, body 89eedf62
 
 -- queues
-step_results: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, vacuum_truncate=false
+step_results: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, vacuum_truncate=false, toast_tuple_target=8160
 task_requests: autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=5000, autovacuum_vacuum_insert_scale_factor=0, autovacuum_vacuum_insert_threshold=50000, autovacuum_vacuum_cost_delay=0, autovacuum_analyze_scale_factor=0, autovacuum_analyze_threshold=50000, vacuum_truncate=false

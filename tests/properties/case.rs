@@ -41,7 +41,7 @@ pub enum Action {
     /// A worker claims up to so many steps.
     Claim(usize),
     /// A worker brings up to so many of the steps that it holds to their end; the oldest, or the newest first.
-    Work(usize, bool),
+    Work(usize, bool, bool),
     /// An orchestrator applies up to so many results.
     Apply(usize),
     /// An orchestrator sends up to so many of the steps that wait for their turn.
@@ -171,7 +171,8 @@ fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![
         8 => (1..3_usize).prop_map(Action::Initialize),
         14 => (1..6_usize).prop_map(Action::Claim),
-        16 => (1..6_usize, any::<bool>()).prop_map(|(count, newest)| Action::Work(count, newest)),
+        16 => (1..6_usize, any::<bool>(), prop::bool::weighted(0.3))
+            .prop_map(|(count, newest, at_once)| Action::Work(count, newest, at_once)),
         14 => (1..6_usize).prop_map(Action::Apply),
         6 => (1..5_usize).prop_map(Action::Dispatch),
         6 => Just(Action::Wake),

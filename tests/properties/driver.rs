@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::{ensure, Context, Result};
 use serde_json::json;
-use stepwell::store::ClaimedStep;
+use stepwell::store::{Applied, ClaimedStep};
 use uuid::Uuid;
 
 use super::case::{Action, Case, End};
@@ -23,6 +23,9 @@ const RESET: &str = "
     delete from stepwell.ready_steps; delete from stepwell.keyed_steps; delete from stepwell.touched_keys;
     delete from stepwell.workflows; delete from pgmq.q_task_requests; delete from pgmq.q_step_results;
     do $$ begin if to_regclass('pgmq.q_test_queue') is not null then delete from pgmq.q_test_queue; end if; end $$;";
+
+/// Most results that come in one message: those of all that can be at hand.
+const REPORT: usize = 9;
 
 /// How many steps whose attempts count are in the queue, with workers, or on their way back.
 const SENT: &str = "
@@ -116,7 +119,7 @@ impl<'a> Driver<'a> {
                 Action::Initialize(9),
                 Action::Dispatch(5),
                 Action::Claim(7),
-                Action::Work(9, false),
+                Action::Work(9, false, false),
                 Action::Apply(8),
             ];
             for action in moving {
@@ -154,15 +157,18 @@ impl<'a> Driver<'a> {
                 ensure!((initialized.popped, initialized.initialized) == (expected, expected), "{initialized:?}");
             }
             Action::Claim(batch) => self.claim(batch).await?,
-            Action::Work(count, newest_first) => self.work(count, newest_first).await?,
+            Action::Work(count, newest_first, at_once) => self.work(count, newest_first, at_once).await?,
             Action::Apply(batch) => {
+                let reported = self.model.results.len();
                 let applied = self.session.apply(batch as i32).await?;
-                let expected = self.model.apply(batch);
-                self.reach("stale result", expected.stale > 0);
-                ensure!(applied.dead == 0, "{applied:?}");
-                let (completed, again, failed) = (applied.completed, applied.retried, applied.failed);
-                let finished = self.numbers(&applied.finished)?;
-                same(Moved { completed, again, failed, stale: applied.stale, finished }, expected)?;
+                let popped = applied.popped as usize; // whole messages: half of the batch at least, and the rest of a message
+                ensure!(
+                    popped >= reported.min((batch / 2).max(1)) && popped < batch + REPORT,
+                    "{applied:?} of {reported}"
+                );
+                let results = self.model.results.drain(..popped).collect();
+                let expected = self.model.apply(results);
+                self.moved(&applied, expected)?;
             }
             Action::Dispatch(batch) => {
                 let dispatched = self.session.dispatch(batch as i32).await?;
@@ -223,7 +229,9 @@ impl<'a> Driver<'a> {
     }
 
     async fn claim(&mut self, batch: usize) -> Result<()> {
-        let popped = next_messages(self.session, batch).await?;
+        let mut popped = next_messages(self.session, 20 * batch).await?;
+        let of_use = popped.chunks(batch).position(|fetch| fetch.iter().any(|it| self.model.counts(*it)));
+        popped.truncate(of_use.map_or(20, |fetches| fetches + 1) * batch); // one fetch after the other until one is
         let steps = self.session.claim(batch as i32).await?;
         let expected = self.model.claim(&popped, steps.first().map(|step| step.claim_id));
         self.reach("dropped message", expected.len() < popped.len());
@@ -235,7 +243,8 @@ impl<'a> Driver<'a> {
     }
 
     /// The steps' scripts say how each execution ends.
-    async fn work(&mut self, count: usize, newest_first: bool) -> Result<()> {
+    async fn work(&mut self, count: usize, newest_first: bool, at_once: bool) -> Result<()> {
+        let reported = self.model.results.len();
         let count = count.min(self.hands.len());
         let hands: Vec<ClaimedStep> = match newest_first {
             true => self.hands.drain(self.hands.len() - count..).rev().collect(),
@@ -273,7 +282,24 @@ impl<'a> Driver<'a> {
             }
         }
         self.reach("late report", !refused.is_empty());
-        same(self.session.report(&reports).await?, refused)
+        if !at_once {
+            return same(self.session.report(&reports).await?, refused);
+        }
+        let settled = self.session.settle_at_once(&reports).await?;
+        same(settled.refused, refused)?;
+        let results = self.model.results.split_off(reported).into();
+        let expected = self.model.apply(results);
+        self.reach("settled", expected.completed > 0);
+        self.moved(&settled.applied, expected)
+    }
+
+    /// What was applied is what the model says.
+    fn moved(&mut self, applied: &Applied, expected: Moved) -> Result<()> {
+        self.reach("stale result", expected.stale > 0);
+        ensure!(applied.dead == 0, "{applied:?}");
+        let (completed, again, failed) = (applied.completed, applied.retried, applied.failed);
+        let finished = self.numbers(&applied.finished)?;
+        same(Moved { completed, again, failed, stale: applied.stale, finished }, expected)
     }
 
     /// Sends a result again, or for the first time: of an attempt that no longer counts, so it must not.

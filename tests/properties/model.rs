@@ -213,10 +213,9 @@ impl Model {
             .collect()
     }
 
-    pub fn apply(&mut self, batch: usize) -> Moved {
+    pub fn apply(&mut self, results: Vec<(Try, Option<End>, i64)>) -> Moved {
         let mut moved = Moved::default();
-        for _ in 0..batch {
-            let Some((it, end, result)) = self.results.pop_front() else { break };
+        for (it, end, result) in results {
             match end {
                 _ if !self.counts(it) => moved.stale += 1,
                 None => self.complete(it, result, &mut moved),

@@ -18,7 +18,8 @@ const LINES: &str = "
                    union all select k.task_id, k.position, k.attempt from stepwell.keyed_steps k where not k.admitted),
        flights as (select 'queued' as place, q.message, q.msg_id from pgmq.q_test_queue q
                    union all select 'queued', to_jsonb(w), 0 from waiting w
-                   union all select 'reported', q.message, q.msg_id from pgmq.q_step_results q)
+                   union all select 'reported', r.result, q.msg_id * 1000 + r.place from pgmq.q_step_results q
+                     cross join lateral stepwell.results_of(q.message) with ordinality as r (result, place))
   select format('request %s waits', q.message ->> 'correlation_id') from pgmq.q_task_requests q
   union all
   select format('task %s %s, %s open, %s failed, events: %s', m.number, m.state, m.steps_remaining,

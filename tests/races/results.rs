@@ -15,7 +15,7 @@ async fn reported(session: &mut Session, name: &str, answer: fn(&ClaimedStep) ->
     session.initialize(100).await?;
     let steps = session.claim(100).await?;
     ensure!(steps.len() == 2 * LANES);
-    ensure!(session.report(&steps.iter().map(answer).collect::<Vec<_>>()).await?.is_empty());
+    session.report_each(&steps.iter().map(answer).collect::<Vec<_>>()).await?;
     Ok(tasks.iter().map(|task| task.task_id).collect())
 }
 

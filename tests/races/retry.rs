@@ -81,7 +81,7 @@ async fn retry_against_the_last_result_of_the_other_branch() -> Result<()> {
         let (of_a, of_b): (Vec<_>, Vec<_>) = race.session.claim(100).await?.into_iter().partition(|s| s.name == "a");
         race.session.report(&of_a.iter().map(|step| failed(step, "permanent", "")).collect::<Vec<_>>()).await?;
         assert_eq!(race.session.apply(100).await?.failed, LANES as i32);
-        race.session.report(&of_b.iter().map(|step| complete(step, "1")).collect::<Vec<_>>()).await?;
+        race.session.report_each(&of_b.iter().map(|step| complete(step, "1")).collect::<Vec<_>>()).await?;
 
         let outcomes = race.run(&tasks, retry, async |s, _| s.apply(1).await).await?;
         let finished: Vec<Uuid> = outcomes.iter().flat_map(|(_, applied)| applied.finished.clone()).collect();

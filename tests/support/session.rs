@@ -3,7 +3,7 @@
 use anyhow::{ensure, Result};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
-use stepwell::store::{Applied, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Submitted, Woken};
+use stepwell::store::{Applied, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Settled, Submitted, Woken};
 use stepwell::Workflow;
 use uuid::Uuid;
 
@@ -188,6 +188,24 @@ impl Session {
         Ok(self.apply(10).await?)
     }
 
+    /// Reports results that must be accepted, each in a message of its own, so that each can be applied by another.
+    pub async fn report_each(&mut self, results: &[impl AsRef<str>]) -> Result<()> {
+        for result in results {
+            ensure!(self.report(&[result]).await?.is_empty(), "the result was refused");
+        }
+        Ok(())
+    }
+
+    /// Reports results and applies those that are accepted, in one call.
+    pub async fn settle_at_once(&mut self, results: &[impl AsRef<str>]) -> Answer<Settled> {
+        let results: Vec<&str> = results.iter().map(AsRef::as_ref).collect();
+        sqlx::query_as("select * from stepwell.settle_results($1, $2::text[]::jsonb[], 500)")
+            .bind(WORKER)
+            .bind(&results)
+            .fetch_one(&mut self.connection)
+            .await
+    }
+
     /// Gives steps back as `worker`.
     pub async fn release_as(&mut self, worker: &str, steps: &[ClaimedStep]) -> Answer<i32> {
         let (claims, tasks, positions) = columns(steps);
@@ -285,9 +303,12 @@ impl Session {
             .map(drop)
     }
 
-    /// How many messages stand in a queue.
+    /// How many messages stand in a queue; in step_results, how many results.
     pub async fn queued(&mut self, queue: &str) -> Answer<i64> {
-        self.value(&format!("select count(*) from pgmq.q_{queue}")).await
+        self.value(&format!(
+            "select coalesce(sum(jsonb_array_length(coalesce(message -> 'results', '[1]'))), 0)::bigint from pgmq.q_{queue}"
+        ))
+        .await
     }
 
     /// How many rows a table of ours has.
@@ -356,7 +377,7 @@ pub fn failed(step: &ClaimedStep, kind: &str, details: &str) -> String {
 
 fn report(step: &ClaimedStep, outcome: &str, members: &str) -> String {
     format!(
-        r#"{{"claim": {}, "task_id": "{}", "step": {}, "attempt": {}, "worker": "{WORKER}", "outcome": "{outcome}", {members}}}"#,
+        r#"{{"claim": {}, "task_id": "{}", "step": {}, "attempt": {}, "outcome": "{outcome}", {members}}}"#,
         step.claim_id, step.task_id, step.position, step.attempt
     )
 }

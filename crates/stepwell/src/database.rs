@@ -1,7 +1,7 @@
 //! One process's link to one database: the pool, the wake-ups to and from other processes. Orchestrators, workers and
 //! clients of a process share it.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 use sqlx::postgres::PgListener;
@@ -12,7 +12,8 @@ use uuid::Uuid;
 use crate::backoff::{delay, Backoff, Outage};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::signals::{Signals, Topic};
+use crate::orchestrator::Results;
+use crate::signals::{lock, Signals, Topic};
 use crate::store::Store;
 use crate::telemetry::health::{DatabaseHealth, Loops, Pulse};
 use crate::telemetry::metrics::Metrics;
@@ -39,6 +40,8 @@ struct Inner {
     loops: Loops,
     config: Config,
     traces: Option<Traces>,
+    /// Of the orchestrator that runs over this link.
+    results: Mutex<Weak<Results>>,
     /// Marks this process's notifications, so that it does not wake itself twice.
     instance: String,
     shutdown: CancellationToken,
@@ -78,6 +81,7 @@ impl Database {
             outage: Arc::default(),
             config: config.clone(),
             traces,
+            results: Mutex::default(),
             instance: Uuid::now_v7().simple().to_string(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -123,6 +127,16 @@ impl Database {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.0.signals
+    }
+
+    /// An orchestrator applies results over this link, for as long as it keeps this.
+    pub(crate) fn set_results(&self, results: &Arc<Results>) {
+        *lock(&self.0.results) = Arc::downgrade(results);
+    }
+
+    /// What applies results in this process; none when no orchestrator runs over this link.
+    pub(crate) fn results(&self) -> Option<Arc<Results>> {
+        lock(&self.0.results).upgrade()
     }
 
     /// How a loop waits while the database is away.

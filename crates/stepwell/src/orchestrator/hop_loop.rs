@@ -50,9 +50,10 @@ pub(super) async fn run<H: Hop>(
             }
         }
         match outcome {
-            Ok(0) => {
+            Ok(count) if count < batch / 2 || count == 0 => {
                 backoff.succeeded();
                 batch = largest;
+                // Nothing is left: a hop that leaves something takes half of what it may. What has come since has said so.
                 shutdown.run_until_cancelled(wait_for_work(&hop, polling_interval, &mut wakeups, &pulse)).await;
             }
             Ok(_) => {

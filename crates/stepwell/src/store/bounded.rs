@@ -2,6 +2,7 @@
 //! else notices that a network was cut without a word: TCP would wait for a quarter of an hour.
 
 use std::io;
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use futures_util::stream::{self, BoxStream};
@@ -11,17 +12,18 @@ use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
 use sqlx::{Connection, Describe, Either, Error, Execute, Executor, PgConnection, Postgres};
 
+use super::idle::Lent;
 use super::Store;
 
-/// A connection that goes back to the pool only when a call on it has ended: after a call that was given up, nobody
-/// knows what the connection will say next.
+/// A connection that is used again only when a call on it has ended: after a call that was given up, nobody knows what the
+/// connection will say next.
 #[derive(Debug)]
-struct Lent(Option<PoolConnection<Postgres>>);
+struct InUse(Option<Lent>);
 
-impl Drop for Lent {
+impl Drop for InUse {
     fn drop(&mut self) {
         // Without a farewell, which a network that is cut would swallow: the socket is closed.
-        drop(self.0.take().map(PoolConnection::detach));
+        drop(self.0.take().map(|lent| lent.connection.detach()));
     }
 }
 
@@ -31,8 +33,8 @@ impl Store {
         &self,
         call: impl AsyncFnOnce(&mut PgConnection) -> Result<T, Error>,
     ) -> Result<T, Error> {
-        let mut lent = Lent(Some(self.pool.acquire().await?));
-        let connection = lent.0.as_deref_mut().ok_or(Error::WorkerCrashed)?;
+        let mut lent = InUse(Some(self.lend().await?));
+        let connection = lent.0.as_mut().ok_or(Error::WorkerCrashed)?.connection.as_mut();
         let work = async {
             if self.sessions {
                 return call(connection).await;
@@ -53,18 +55,51 @@ impl Store {
             return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
         };
         if !outcome.as_ref().is_err_and(is_of_no_use) {
-            if let Some(mut connection) = lent.0.take() {
-                // The pool asks it for a sign of life first, and that must have an end too.
-                tokio::spawn(tokio::time::timeout(self.call_timeout, connection.return_to_pool()));
+            if let Some(lent) = lent.0.take() {
+                self.give_back(lent);
             }
         }
         outcome
     }
 
+    async fn lend(&self) -> Result<Lent, Error> {
+        if let Some(lent) = self.idle.take() {
+            return Ok(lent);
+        }
+        let _waiting = self.idle.wait();
+        if let Some(lent) = self.idle.take() {
+            return Ok(lent);
+        }
+        Ok(Lent { connection: self.pool.acquire().await?, since: Instant::now() })
+    }
+
+    fn give_back(&self, lent: Lent) {
+        if let Some(mut connection) = self.idle.rest(lent) {
+            // The pool asks it for a sign of life first, and that must have an end too.
+            tokio::spawn(tokio::time::timeout(self.call_timeout, connection.return_to_pool()));
+        }
+        if self.pool.is_closed() {
+            tokio::spawn({
+                let store = self.clone();
+                async move { store.close_resting().await }
+            });
+        }
+    }
+
+    /// Ends the connections that rest, with a farewell.
+    pub(super) async fn close_resting(&self) {
+        while let Some(lent) = self.idle.take() {
+            let _bounded = tokio::time::timeout(self.call_timeout, lent.connection.close()).await;
+        }
+    }
+
     /// Closes the connections that nobody uses: where one was dead without a word, the others may be.
     pub(crate) fn doubt_idle_connections(&self) {
+        while let Some(lent) = self.idle.take() {
+            drop(InUse(Some(lent)));
+        }
         for _ in 0..self.pool.num_idle() {
-            drop(self.pool.try_acquire().map(|connection| Lent(Some(connection))));
+            drop(self.pool.try_acquire().map(PoolConnection::detach));
         }
     }
 }

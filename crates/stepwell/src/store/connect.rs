@@ -1,6 +1,7 @@
 //! Connections: how they are made, and that a wrong URL or password is told at once.
 
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
@@ -63,7 +64,14 @@ impl Store {
 
     fn over(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
         let pool = pool(url, pool_size, timeout)?;
-        Ok(Self { pool, direct: None, sessions: true, url: mask_url(url).into(), call_timeout: CALL_TIMEOUT })
+        Ok(Self {
+            pool,
+            idle: Arc::default(),
+            direct: None,
+            sessions: true,
+            url: mask_url(url).into(),
+            call_timeout: CALL_TIMEOUT,
+        })
     }
 
     /// Whether the database is there, behind both URLs, told at once.

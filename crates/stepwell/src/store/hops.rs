@@ -56,6 +56,16 @@ pub struct Applied {
     pub errored: i32,
 }
 
+/// Outcome of one `settle_results`.
+#[derive(Debug, Clone, Default, FromRow)]
+pub struct Settled {
+    /// As [`Store::report_results`] returns them.
+    pub refused: Vec<i32>,
+    /// What became of the others.
+    #[sqlx(flatten)]
+    pub applied: Applied,
+}
+
 /// Outcome of one `wake_due_steps`.
 #[derive(Debug, Clone, Default, FromRow)]
 pub struct Woken {
@@ -149,6 +159,25 @@ impl Store {
             batch,
         )
         .await
+    }
+
+    /// Reports results, as [`report_results`](Self::report_results), and applies them in the same transaction; `batch`: at
+    /// most this many steps are dispatched then.
+    pub async fn settle_results(
+        &self,
+        worker_id: &str,
+        results: &[String],
+        batch: u32,
+        traced: bool,
+    ) -> Result<Settled> {
+        sqlx::query_as("select * from stepwell.settle_results($1, $2::text[]::jsonb[], $3, $4)")
+            .bind(worker_id)
+            .bind(results)
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .bind(traced)
+            .fetch_one(self)
+            .await
+            .or_fail(self)
     }
 
     /// Enqueues the next attempt of up to `batch` steps whose retry is due.

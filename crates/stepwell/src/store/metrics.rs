@@ -63,7 +63,7 @@ impl Store {
 
     /// Connections of the pool: in use, idle, at most.
     pub(crate) fn connections(&self) -> (usize, usize, u32) {
-        let idle = self.pool.num_idle();
+        let idle = self.pool.num_idle() + self.idle.count();
         ((self.pool.size() as usize).saturating_sub(idle), idle, self.pool.options().get_max_connections())
     }
 }

@@ -6,6 +6,7 @@ mod claims;
 mod connect;
 mod finished;
 mod hops;
+mod idle;
 mod inspect;
 mod metrics;
 mod migrate;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
-pub use hops::{Applied, Dispatched, Initialized, Overdue, Recovered, UnvalidatedTask, Woken};
+pub use hops::{Applied, Dispatched, Initialized, Overdue, Recovered, Settled, UnvalidatedTask, Woken};
 pub use inspect::{
     Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,
 };
@@ -29,11 +30,13 @@ pub use tasks::{EventRow, StepRow, Submitted, TaskRow};
 pub use workflows::RegisteredWorkflow;
 
 use crate::error::{Error, Result};
+use idle::Idle;
 
 /// A pool of connections to one database. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: PgPool,
+    idle: Arc<Idle>,
     /// Past the pooler, where `pool` leads to one: for what needs a session, with its URL for messages.
     /// None means that `pool` does.
     direct: Option<(PgPool, Arc<str>)>,
@@ -59,10 +62,12 @@ impl Store {
     /// Ends all connections; calls under way finish first. Those that are dead without a word are left to the system.
     pub async fn close(&self) {
         let closed = async {
+            let closing = self.pool.close(); // from here on nothing comes to rest
+            self.close_resting().await;
             if let Some((direct, _)) = &self.direct {
                 direct.close().await;
             }
-            self.pool.close().await;
+            closing.await;
             // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
             while self.pool.size() > 0 {
                 tokio::time::sleep(Duration::from_millis(1)).await;

@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             let failure = Failure { ancestors, ..Failure::new(FailureKind::Timeout, "Timeout::Error", message) };
             let (lane, outcome) = (shared.lane(step), Outcome::Failed(failure));
             lane.note_end(step, &outcome, took);
-            lane.reports.push(outcome.report(step, &shared.worker_id, took));
+            lane.reports.push(outcome.report(step, took));
             if let Some(traces) = lane.database.traces() {
                 traces.executed(step, &outcome, took);
             }

@@ -1,7 +1,7 @@
 //! Claims steps while there is room for them, each namespace in turn.
 
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use rand::Rng;
 
@@ -16,6 +16,8 @@ use crate::telemetry::traces::StepTrace;
 
 /// Results that may wait for their report before no more steps are claimed, in reports.
 const REPORTS_BEHIND: usize = 4;
+/// When to look for more after a claim that brought less than was wanted: a part of what it took may have been of no use.
+const SOON: Duration = Duration::from_millis(20);
 
 /// `away`: why the database was not there when the worker started.
 pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error>) {
@@ -47,13 +49,14 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
             Err(_) => pulse.turned(),
         }
         match claimed {
-            Ok(0) => {
+            Ok(count) => {
                 backoff.succeeded();
-                shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups, &pulse)).await;
-            }
-            Ok(_) => {
-                backoff.succeeded();
-                turn += 1;
+                turn += usize::from(count > 0);
+                if count < want {
+                    // Nothing is left, most likely, and what has come since has said so.
+                    let first = if count > 0 { SOON } else { shared.settings.polling_interval };
+                    shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups, &pulse, first)).await;
+                }
             }
             Err(error) => {
                 let pause = tokio::time::sleep(backoff.failed(&error));
@@ -127,12 +130,14 @@ fn trace(lane: &Lane, steps: &mut [ClaimedStep], since: Option<SystemTime>) {
     }
 }
 
-/// Until something wakes the worker, or a look into its queues finds a message. A look that fails is left to the claim.
-async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups, pulse: &Pulse) {
+/// Until something wakes the worker, or a look into its queues finds a message, the first after `pause`. A look that fails is
+/// left to the claim.
+async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups, pulse: &Pulse, mut pause: Duration) {
     // With jitter: of two workers in step the same one would be first every time, also for a step that it gives back
     // because it lacks the handler.
-    let pause = || shared.settings.polling_interval.mul_f64(rand::rng().random_range(0.75..=1.25));
-    while tokio::time::timeout(pause(), wakeups.changed()).await.is_err() {
+    let jittered = |pause: Duration| pause.mul_f64(rand::rng().random_range(0.75..=1.25));
+    while tokio::time::timeout(jittered(pause), wakeups.changed()).await.is_err() {
+        pause = shared.settings.polling_interval;
         for namespace in &lane.namespaces {
             if lane.database.store().has_messages(&format!("{namespace}_queue")).await.unwrap_or(true) {
                 return;

@@ -172,7 +172,7 @@ impl Worker {
     /// Hands in what became of a taken step. Never waits; the reporter sends it. False when the step had been given up:
     /// then the outcome does not count, and another taker has the place of this one.
     pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) -> bool {
-        let report = outcome.report(step, &self.shared.worker_id, took);
+        let report = outcome.report(step, took);
         tracing::debug!(
             target: target::STEP,
             task = %step.task_id,

@@ -134,7 +134,6 @@ struct Envelope {
     task_id: Uuid,
     step: i16,
     attempt: i16,
-    worker: String,
     duration_us: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     trace: Option<Box<ResultTrace>>,
@@ -176,13 +175,12 @@ impl Outcome {
         }
     }
 
-    pub(super) fn report(&self, step: &ClaimedStep, worker_id: &str, took: Duration) -> Report {
+    pub(super) fn report(&self, step: &ClaimedStep, took: Duration) -> Report {
         let envelope = Envelope {
             claim: step.claim_id,
             task_id: step.task_id,
             step: step.position,
             attempt: step.attempt,
-            worker: worker_id.to_owned(),
             duration_us: u64::try_from(took.as_micros()).unwrap_or(u64::MAX),
             trace: ResultTrace::of(step),
         };

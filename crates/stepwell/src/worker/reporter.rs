@@ -1,4 +1,5 @@
-//! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one.
+//! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one. Few of them do
+//! not go through the queue when an orchestrator runs in this process: one transaction reports and applies them.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
@@ -18,6 +19,10 @@ use crate::telemetry::metrics::Hop;
 
 /// Most bytes of one report; a single larger result still goes, alone.
 const REPORT_BYTES: usize = 8 << 20;
+
+/// Most results that go past the queue: so many that a message of each would cost more than what is saved by applying many
+/// at once.
+const FEW: usize = 10;
 
 /// Results on their way, and the open steps of each claim.
 #[derive(Debug, Default)]
@@ -101,26 +106,44 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
             continue;
         }
         let claims: Vec<i64> = batch.iter().map(|report| report.claim_id).collect();
-        if shared.abort.run_until_cancelled(send(&shared, &lane, batch)).await.is_none() {
+        let Some(queued) = shared.abort.run_until_cancelled(send(&shared, &lane, batch)).await else {
             tracing::warn!(
                 results = reports.waiting(),
                 "results could not be sent in time; their claims expire and the steps run again"
             );
             return;
-        }
+        };
         reports.in_flight.store(0, Relaxed);
         claims.into_iter().for_each(|claim| reports.forget(claim));
-        lane.database.signals().publish(Topic::Results);
+        if queued {
+            lane.database.signals().publish(Topic::Results);
+        }
     }
 }
 
 /// Sends a batch, however long the database is away. A batch that PostgreSQL refuses for what is in it is halved until
-/// the bad result is alone; that one ends as a failure that says why.
-async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) {
+/// the bad result is alone; that one ends as a failure that says why. Returns whether results are in the queue now.
+async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
     let mut backoff = lane.database.backoff("report");
-    let mut parts = vec![batch];
     // After a connection broke nobody knows whether the report before had been committed: refused then means done.
     let mut uncertain = false;
+    if let Some(results) = lane.database.results().filter(|_| batch.len() <= FEW) {
+        let json: Vec<String> = batch.iter().map(|report| report.json.clone()).collect();
+        let since = lane.database.traces().map(|_| SystemTime::now());
+        match results.settle(&shared.worker_id, &json).await {
+            Ok(refused) => {
+                note_refused(lane, &batch, &refused);
+                since.into_iter().for_each(|since| trace(lane, &batch, &refused, since));
+                return false;
+            }
+            Err(error) if error.is_transient() => {
+                uncertain = true;
+                tokio::time::sleep(backoff.failed(&error)).await;
+            }
+            Err(error) => tracing::debug!(%error, results = batch.len(), "not settled at once, reported to the queue"),
+        }
+    }
+    let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
         let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
         let since = lane.database.traces().map(|_| SystemTime::now());
@@ -159,6 +182,7 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) {
             }
         }
     }
+    true
 }
 
 fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {

@@ -15,6 +15,7 @@ pub(crate) enum Hop {
     Claim,
     Report,
     Apply,
+    Settle,
     Wake,
     Recover,
     Overdue,
@@ -22,12 +23,13 @@ pub(crate) enum Hop {
 }
 
 impl Hop {
-    const ALL: [(Self, &'static str); 9] = [
+    const ALL: [(Self, &'static str); 10] = [
         (Self::Submit, "submit"),
         (Self::Initialize, "initialize"),
         (Self::Claim, "claim"),
         (Self::Report, "report"),
         (Self::Apply, "apply"),
+        (Self::Settle, "settle"),
         (Self::Wake, "wake"),
         (Self::Recover, "recover"),
         (Self::Overdue, "overdue"),
@@ -40,8 +42,8 @@ pub(super) struct Hops {
     duration: HistogramVec,
     batch: HistogramVec,
     /// Those that this process does: of the others not even zeros are shown.
-    done: [OnceLock<(Histogram, Histogram)>; 9],
-    failures: [IntCounter; 9],
+    done: [OnceLock<(Histogram, Histogram)>; 10],
+    failures: [IntCounter; 10],
 }
 
 impl Hops {
