@@ -1,6 +1,6 @@
 -- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
 
--- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE and send_QUEUE. Messages live for
+-- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE, send_QUEUE and offer_QUEUE. Messages live for
 -- milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that index would
 -- only be written.
 -- Called by: register_workflow, workers and this migration. Locks: the queue's table, briefly.
@@ -30,7 +30,8 @@ $$;
 -- with the whole queue when the statistics of the queue's table are of another moment, which they are most of the time.
 -- Rows by their place need no statistics. See docs/decisions/0001-pop-by-ctid.md. Both arrays are null when there is
 -- none. Locks: the messages (SKIP LOCKED).
--- send_QUEUE: as pgmq.send_batch, to be seen after p_delay seconds.
+-- send_QUEUE: as pgmq.send_batch, to be seen after p_delay seconds. offer_QUEUE: unless there would be more than p_most in the
+-- queue then; returns whether they were sent.
 create function stepwell.create_queue_functions(p_queue text) returns void
 language plpgsql as $$
 begin
@@ -55,8 +56,19 @@ begin
       select clock_timestamp() + make_interval(secs => p_delay), m from unnest(p_messages) m;
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'send_' || p_queue);
-  execute pg_catalog.format('revoke execute on function stepwell.%I, stepwell.%I from public',
-                            'pop_' || p_queue, 'send_' || p_queue);
+  execute pg_catalog.format($f$
+    create or replace function stepwell.%2$I(p_messages jsonb[], p_most integer) returns boolean
+    language plpgsql as $b$
+    begin
+      if (select count(*) from (select from pgmq.%1$I limit p_most) q) + cardinality(p_messages) > p_most then
+        return false;
+      end if;
+      insert into pgmq.%1$I (vt, message) select clock_timestamp(), m from unnest(p_messages) m;
+      return true;
+    end
+    $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'offer_' || p_queue);
+  execute pg_catalog.format('revoke execute on function stepwell.%I, stepwell.%I, stepwell.%I from public',
+                            'pop_' || p_queue, 'send_' || p_queue, 'offer_' || p_queue);
 end
 $$;
 

@@ -12,6 +12,7 @@ declare
   v_messages jsonb[];
   v_times    timestamptz[];
   v_outcome  record;
+  v_sent     text[];
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_requests(p_batch) m;
   if v_messages is null then
@@ -19,6 +20,15 @@ begin
     return query select 0, 0, 0, (select count(*)::integer from (select from stepwell.unvalidated_tasks limit 1) u), 0,
                         '{}'::text[], '{}'::uuid[], null::text;
     return;
+  end if;
+  if cardinality(v_messages) = 1 then
+    v_sent := stepwell.initialize_one(v_messages[1], v_times[1]);
+    if v_sent is not null then
+      return query select 1, 1, 0, 0, 0, v_sent || d.namespaces, '{}'::uuid[],
+                          case when p_traced then stepwell.request_traces(v_messages) end
+                     from stepwell.dispatch_steps(p_batch) d;
+      return;
+    end if;
   end if;
   select * into v_outcome from stepwell.initialize_requests(v_messages, v_times);
   return query
@@ -151,6 +161,62 @@ begin
   end if;
   return query select cardinality(p_messages), v_roots.initialized::integer, cardinality(v_roots.rejected),
                       v_roots.unvalidated::integer, v_roots.dead::integer, coalesce(v_namespaces, '{}'), v_roots.rejected;
+end
+$$;
+
+-- What initialize_requests does, for the usual one alone: a good request for a new task, its context checked. Null for any
+-- other, of which nothing is changed; else the namespaces whose queues got messages. What sets up a statement for many takes longer than
+-- all that is done for one. Called by: initialize_tasks.
+create function stepwell.initialize_one(p_message jsonb, p_time timestamptz) returns text[]
+language plpgsql as $$
+declare
+  v_task     uuid     := (stepwell.read_task_ids(array[p_message]))[1];
+  v_priority smallint := stepwell.priority_level(p_message ->> 'priority');
+  v_context  jsonb    := coalesce(p_message -> 'context', '{}');
+  v_workflow stepwell.workflows;
+  v_roots    smallint[];
+begin
+  if v_task is null or jsonb_typeof(v_context) <> 'object'
+     or (v_priority is null and coalesce(p_message -> 'priority', 'null') <> 'null') then
+    return null;
+  end if;
+  select w.* into v_workflow
+    from stepwell.workflows w
+   where w.namespace = split_part(p_message ->> 'workflow', '/', 1) and w.name = split_part(p_message ->> 'workflow', '/', 2)
+     and w.namespace || '/' || w.name = p_message ->> 'workflow'
+     and w.version = coalesce(p_message ->> 'version', w.version)
+   order by w.workflow_id desc limit 1;
+  if not found or (v_workflow.input_schema is not null and p_message ->> 'validated' is distinct from v_workflow.digest) then
+    return null;
+  end if;
+  insert into stepwell.tasks
+         (task_id, created_at, deadline, workflow_id, steps_remaining, state, priority, idempotency_key, concurrency_key,
+          correlation_id, tags, trace_context, context)
+  values (v_task, p_time, p_time + v_workflow.timeout, v_workflow.workflow_id, v_workflow.steps, 'in_progress',
+          coalesce(v_priority, v_workflow.priority), p_message ->> 'idempotency_key',
+          stepwell.concurrency_key(v_workflow.concurrency_key, v_context), p_message ->> 'correlation_id',
+          case when jsonb_typeof(p_message -> 'tags') = 'array'
+               then (select array_agg(t) from jsonb_array_elements_text(p_message -> 'tags') t) end,
+          p_message -> 'trace_context', v_context)
+  on conflict (task_id) do nothing;
+  if not found then
+    return null;
+  end if;
+  if v_workflow.timeout is not null then
+    insert into stepwell.task_deadlines (due_at, task_id) values (p_time + v_workflow.timeout, v_task);
+  end if;
+  insert into stepwell.steps (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
+  select v_task, s.position, s.name, case when s.depends_on is null then 'enqueued' else 'pending' end::stepwell.step_state,
+         coalesce(cardinality(s.depends_on), 0), case when s.depends_on is null then 1 else 0 end, s.max_attempts,
+         s.depends_on, s.dependents
+    from stepwell.workflow_steps s
+   where s.workflow_id = v_workflow.workflow_id
+   order by s.position;
+  select array_agg(s.position order by s.position) into v_roots
+    from stepwell.workflow_steps s where s.workflow_id = v_workflow.workflow_id and s.depends_on is null;
+  return stepwell.enqueue_steps(array_fill(v_workflow.namespace, array[cardinality(v_roots)]),
+                                array_fill(v_task, array[cardinality(v_roots)]), v_roots,
+                                array_fill(1::smallint, array[cardinality(v_roots)]));
 end
 $$;
 

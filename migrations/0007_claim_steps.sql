@@ -2,14 +2,19 @@
 -- row is written for the whole fetch, in one transaction: a worker that dies leaves the claim, and it expires.
 -- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
 -- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped, and a fetch
--- with nothing else in it is followed by another; one that names no step goes to dead_letters. A paused namespace gives nothing. Returns one row a step, oldest message first; user JSON as text, exactly.
--- waited_ms: since when the step's message had been in the queue. p_messages: instead of messages of the queue, for bury_message, which has popped one.
+-- with nothing else in it is followed by another; one that names no step goes to dead_letters. A paused namespace gives
+-- nothing. Returns one row a step, oldest message first. p_messages: instead of messages of the queue, for bury_message,
+-- which has popped one.
+
+-- What a handler needs; user JSON as text, exactly. waited_ms: since when the step had stood in the queue.
+create type stepwell.claimed_step as (
+  claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
+  workflow text, version text, name text, handler text, timeout_ms bigint,
+  config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint);
+
 create function stepwell.claim_steps(
   p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] default null)
-returns table (claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
-               workflow text, version text, name text, handler text, timeout_ms bigint,
-               config text, context text, results text, correlation_id text, trace_context text,
-               waited_ms bigint)
+returns setof stepwell.claimed_step
 language plpgsql as $$
 declare
   v_messages jsonb[] := p_messages;
@@ -25,6 +30,11 @@ begin
     end if;
     exit when v_messages is null;
     select * into v_named from stepwell.read_steps(v_messages);
+    if cardinality(v_messages) = 1 then
+      return query select * from stepwell.claim_step(p_namespace, v_named.task_ids[1], v_named.positions[1],
+                                                     v_named.attempts[1], p_worker_id, p_lease, v_times[1]);
+      exit when found;
+    end if;
     return query
       with found as materialized (
         select m.ordinality, m.message, m.enqueued_at, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
@@ -66,5 +76,38 @@ begin
        order by r.ordinality;
     exit when found or p_messages is not null;
   end loop;
+end
+$$;
+
+-- The same for one attempt: what sets up the statement above for many takes longer than all that is done for one.
+-- p_since: when its message came into the queue. Called by: claim_steps, settle_results. Takes no locks. Returns nothing when the step is not on
+-- that attempt, or there is no such step.
+create function stepwell.claim_step(
+  p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval,
+  p_since timestamptz)
+returns setof stepwell.claimed_step
+language plpgsql as $$
+declare
+  v_step stepwell.claimed_step;
+begin
+  select null, s.task_id, s.position, s.attempt, s.max_attempts, w.namespace || '/' || w.name, w.version, s.name, ws.handler,
+         (extract(epoch from ws.timeout) * 1000)::bigint, ws.config::text, t.context::text,
+         case when s.depends_on is not null then
+           (select jsonb_object_agg(d.name, d.result)::text from stepwell.steps d
+             where d.task_id = p_task_id and d.position = any (s.depends_on)) end,
+         t.correlation_id, t.trace_context::text, (extract(epoch from stepwell.now() - p_since) * 1000)::bigint
+    into v_step
+    from stepwell.steps s
+    join stepwell.tasks t on t.task_id = p_task_id
+    join stepwell.workflows w on w.workflow_id = t.workflow_id
+    join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = p_position
+   where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
+  if found then
+    insert into stepwell.claims as c (expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
+    values (stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id, array[p_task_id], array[p_position],
+            array[p_attempt])
+    returning c.claim_id into v_step.claim_id;
+    return next v_step;
+  end if;
 end
 $$;

@@ -72,18 +72,49 @@ language sql immutable as $$
               then p_result || jsonb_build_object('worker', p_worker_id) else p_result end
 $$;
 
--- Hops 4 and 5 in one, for a worker that has an orchestrator in its process and few results: what apply_results does, with
--- what p_worker_id reports instead of what stands in the queue. refused: as report_results returns it.
+-- Hops 4, 5 and 3 in one, for a worker that has an orchestrator in its process and few results: what apply_results does, with
+-- what p_worker_id reports instead of what stands in the queue. refused: as report_results returns it. When there is one
+-- result, and all is as usual, up to p_take steps that it made ready, of p_namespaces and with nothing waiting before them, come
+-- back claimed for p_lease: a row each, as claim_steps returns them, or one with nulls.
 -- Called by: such workers. Locks: claims by id, then as apply_results.
 create function stepwell.settle_results(
-  p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean default false)
+  p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean default false,
+  p_namespaces text[] default '{}', p_take integer default 0, p_lease interval default null)
 returns table (refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer,
-               dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text)
+               dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text,
+               claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
+               workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text,
+               results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
+  v_one     record;
   v_taken   record;
   v_applied record;
+  v_handed  smallint[] := '{}';
+  v_sent    text[] := '{}';
 begin
+  if cardinality(p_results) = 1 then
+    select * into v_one from stepwell.settle_one(p_worker_id, p_results[1]);
+    if v_one.completed then
+      if v_one.ready is not null and v_one.namespace = any (p_namespaces) and stepwell.is_idle(v_one.namespace) then
+        v_handed := v_one.ready[1:p_take];
+        v_one.ready := v_one.ready[p_take + 1:];
+      end if;
+      if cardinality(v_one.ready) > 0 then
+        v_sent := stepwell.enqueue_steps(array_fill(v_one.namespace, array[cardinality(v_one.ready)]),
+                                         array_fill(v_one.task, array[cardinality(v_one.ready)]), v_one.ready,
+                                         array_fill(1::smallint, array[cardinality(v_one.ready)]));
+      end if;
+      return query
+        select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_sent || d.namespaces, v_one.finished, 0, v_one.errored,
+               case when p_traced then stepwell.result_traces(p_results) end, c.*
+          from stepwell.dispatch_steps(p_batch) d
+          left join (unnest(v_handed) as h (position)
+               cross join lateral stepwell.claim_step(v_one.namespace, v_one.task, h.position, 1::smallint, p_worker_id,
+                                                      p_lease, clock_timestamp()) c) on true;
+      return;
+    end if;
+  end if;
   select * into v_taken from stepwell.take_results(p_worker_id, p_results);
   select * into v_applied
     from stepwell.apply_messages(v_taken.accepted, -- at the time that the queue would tell
@@ -92,8 +123,81 @@ begin
   return query
     select v_taken.refused, v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale,
            v_applied.dead, v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out,
-           v_applied.errored, case when p_traced then stepwell.result_traces(v_taken.accepted) end
-      from stepwell.dispatch_steps(p_batch) d;
+           v_applied.errored, case when p_traced then stepwell.result_traces(v_taken.accepted) end, c.*
+      from stepwell.dispatch_steps(p_batch) d
+      left join (select (null::stepwell.claimed_step).*) c on true;
+end
+$$;
+
+-- What take_results and apply_completed do, for the usual one: a success whose claim held nothing else, of a step that is on
+-- that attempt. completed: false for any other, of which nothing is changed. ready: the steps of its task that are enqueued now,
+-- with attempt 1, by position, for which the caller has to find a place.
+-- Called by: settle_results. Locks: the claim, the task.
+create function stepwell.settle_one(
+  p_worker_id text, p_result jsonb, out completed boolean, out namespace text, out task uuid, out ready smallint[],
+  out finished uuid[], out errored integer)
+language plpgsql as $$
+declare
+  v_claim      bigint   := stepwell.as_bigint(p_result ->> 'claim');
+  v_position   smallint := stepwell.as_smallint(p_result ->> 'step');
+  v_attempt    smallint := stepwell.as_smallint(p_result ->> 'attempt');
+  v_workflow   integer;
+  v_dependents smallint[];
+  v_complete   boolean;
+  v_ailing     boolean;
+  v_keyed      boolean;
+begin
+  completed := false;
+  task := stepwell.as_uuid(p_result ->> 'task_id');
+  if p_result ->> 'outcome' is distinct from 'complete' then
+    return;
+  end if;
+  perform from stepwell.claims c
+    where c.claim_id = v_claim and c.worker_id = p_worker_id and c.task_ids = array[task]
+      and c.positions = array[v_position] and c.attempts = array[v_attempt] for update;
+  if not found then
+    return;
+  end if;
+  -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
+  select t.workflow_id into v_workflow from stepwell.tasks t where t.task_id = task for update;
+  update stepwell.steps s
+     set state = 'complete', result = coalesce(p_result -> 'result', 'null'), worker_id = p_worker_id,
+         started_at = clock_timestamp() - stepwell.microseconds(p_result -> 'duration_us'), finished_at = clock_timestamp()
+   where s.task_id = task and s.position = v_position and s.attempt = v_attempt and s.state = 'enqueued'
+  returning s.dependents into v_dependents;
+  if not found then
+    return;
+  end if;
+  completed := true;
+  delete from stepwell.claims c where c.claim_id = v_claim;
+  if v_dependents is not null then
+    with counted as (
+      update stepwell.steps s
+         set waiting_on = s.waiting_on - 1,
+             state = case when s.waiting_on = 1 then 'enqueued' else s.state end,
+             attempt = case when s.waiting_on = 1 then 1 else s.attempt end
+       where s.task_id = task and s.position = any (v_dependents) and s.state = 'pending'
+      returning s.position, s.state
+    )
+    select array_agg(c.position order by c.position) into ready from counted c where c.state = 'enqueued';
+  end if;
+  update stepwell.tasks t
+     set steps_remaining = t.steps_remaining - 1,
+         state = case when t.steps_remaining = 1 then 'complete' else t.state end,
+         finished_at = case when t.steps_remaining = 1 then stepwell.now() else t.finished_at end
+   where t.task_id = task
+  returning t.state = 'complete', t.steps_failed > 0 into v_complete, v_ailing;
+  select w.namespace, w.concurrency_key is not null into namespace, v_keyed
+    from stepwell.workflows w where w.workflow_id = v_workflow;
+  if v_keyed then
+    perform stepwell.free_keys(array[task]);
+  end if;
+  finished := case when v_complete then array[task] else '{}' end;
+  errored := 0;
+  if v_ailing and ready is null then
+    finished := finished || stepwell.settle_tasks(array[task]);
+    errored := cardinality(finished);
+  end if;
 end
 $$;
 

@@ -278,21 +278,22 @@ async fn results_that_are_settled_at_once_pass_no_queue() -> Result<()> {
     let mut session = db.session().await?;
     let task = session.start(&chain(3)).await?;
     let a = session.claim_one().await?;
-    let settled = session.settle_at_once(&[complete(&a, "1")]).await?;
+    let settled = session.settle_at_once(&[complete(&a, "1")], 0).await?;
     assert_eq!((settled.refused.len(), settled.applied.completed, settled.applied.popped), (0, 1, 1));
     assert_eq!(settled.applied.namespaces, ["test"]);
     assert_eq!((session.count("claims").await?, session.queued("test_queue").await?), (0, 1));
-    let again = session.settle_at_once(&[complete(&a, "1")]).await?;
+    let again = session.settle_at_once(&[complete(&a, "1")], 0).await?;
     assert_eq!((again.refused, again.applied.popped, again.applied.stale), (vec![1], 0, 0));
 
     let b = session.claim_one().await?;
-    let settled = session.settle_at_once(&[complete(&a, "2"), failed(&b, "retryable", r#""retry_after": 0"#)]).await?;
+    let settled =
+        session.settle_at_once(&[complete(&a, "2"), failed(&b, "retryable", r#""retry_after": 0"#)], 0).await?;
     assert_eq!((settled.refused, settled.applied.popped, settled.applied.retried), (vec![1], 1, 1));
     session.wake_due(10).await?;
     let b = session.claim_one().await?;
-    session.settle_at_once(&[complete(&b, "2")]).await?;
+    session.settle_at_once(&[complete(&b, "2")], 0).await?;
     let c = session.claim_one().await?;
-    assert_eq!(session.settle_at_once(&[complete(&c, "3")]).await?.applied.finished, [task]);
+    assert_eq!(session.settle_at_once(&[complete(&c, "3")], 0).await?.applied.finished, [task]);
     assert_eq!(session.steps(task).await?, "a complete, b complete 2, c complete");
     let workers: Vec<String> = session.column("select distinct worker_id from stepwell.steps").await?;
     assert_eq!(workers, [WORKER]);
@@ -309,10 +310,74 @@ async fn what_is_settled_at_once_waits_for_nobody_for_long() -> Result<()> {
     let task = session.start(&chain(1)).await?;
     let a = session.claim_one().await?;
     other.run(&format!("begin; select from stepwell.tasks where task_id = '{task}' for update")).await?;
-    assert_eq!(sqlstate(session.settle_at_once(&[complete(&a, "1")]).await).as_deref(), Some("55P03"));
+    assert_eq!(sqlstate(session.settle_at_once(&[complete(&a, "1")], 0).await).as_deref(), Some("55P03"));
     assert_eq!(session.report(&[complete(&a, "1")]).await?, [0; 0], "it can still be reported");
     other.run("rollback").await?;
     assert_eq!(session.apply(1).await?.finished, [task]);
     drop((session, other));
+    db.finish().await
+}
+
+/// Settles a step of a chain and asks for the next. Returns what is handed over, and how many steps are in the queue.
+async fn hand_over(session: &mut Session, step: &ClaimedStep) -> Result<(Vec<ClaimedStep>, i64)> {
+    let settled = session.settle_at_once(&[complete(step, "1")], 1).await?;
+    assert_eq!((settled.applied.completed, settled.refused.len()), (1, 0));
+    Ok((settled.claimed, session.queued("test_queue").await?))
+}
+
+#[tokio::test]
+async fn what_a_result_makes_ready_comes_back_claimed() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.start(&chain(3)).await?;
+    let a = session.claim_one().await?;
+    let (b, queued) = hand_over(&mut session, &a).await?;
+    assert_eq!((b.len(), queued, b[0].name.as_str(), b[0].attempt), (1, 0, "b", 1));
+    assert_eq!(b[0].results.as_deref(), Some(r#"{"a": 1}"#));
+    let held =
+        "select claim_id from stepwell.claims where worker_id = 'worker' and expires_at > now() + interval '59 s'";
+    assert_eq!(session.column::<i64>(held).await?, [b[0].claim_id]);
+    assert_eq!(session.settle_at_once(&[failed(&b[0], "retryable", r#""retry_after": 0"#)], 1).await?.claimed.len(), 0);
+    session.wake_due(10).await?;
+    let b = session.claim_one().await?;
+    let (c, _) = hand_over(&mut session, &b).await?;
+    let (none, _) = hand_over(&mut session, &c[0]).await?;
+    assert_eq!((none.len(), session.task_state(task).await?), (0, "complete".into()));
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn what_is_not_wanted_or_not_first_goes_into_the_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let steps = json!([{ "name": "a" }, { "name": "b", "depends_on": "a" }, { "name": "c", "depends_on": "a" }]);
+    let fork = define("fork", steps);
+    session.start(&fork).await?;
+    let a = session.claim_one().await?;
+    let (b, queued) = hand_over(&mut session, &a).await?;
+    assert_eq!((b.len(), b[0].name.as_str(), queued), (1, "b", 1), "one was asked for");
+    session.claim_one().await?;
+
+    for (obstacle, removed) in [
+        ("select stepwell.pause_namespace('test')", "select stepwell.resume_namespace('test')"),
+        (
+            "select stepwell.limit_namespace('test', 100, null, null)",
+            "select stepwell.limit_namespace('test', null, null, null)",
+        ),
+        (
+            "insert into stepwell.ready_steps values (now(), gen_random_uuid(), 0, 1, 'test')",
+            "delete from stepwell.ready_steps where task_id not in (select task_id from stepwell.tasks)",
+        ),
+    ] {
+        session.start(&chain(2)).await?;
+        let a = session.claim_one().await?;
+        session.run(obstacle).await?;
+        assert_eq!(session.settle_at_once(&[complete(&a, "1")], 1).await?.claimed.len(), 0, "{obstacle}");
+        session.run(removed).await?;
+        session.dispatch(10).await?;
+        assert_eq!(session.claim_one().await?.name, "b", "{obstacle}");
+    }
+    drop(session);
     db.finish().await
 }

@@ -246,8 +246,10 @@ check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
+claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval, p_since timestamp with time zone)
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 1c537243
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns TABLE(claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3322acc7
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c34dc909
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -259,7 +261,7 @@ configure_dispatch(p_queue_window integer, p_boost interval)
 create_queue(p_queue text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
 create_queue_functions(p_queue text)
-  returns void, plpgsql volatile, body 0f8e26b9
+  returns void, plpgsql volatile, body 15c216c0
 database_metrics(p_most integer)
   returns TABLE(oldest_snapshot_age double precision, dead_letters bigint), sql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body c72772b7
 delay_seconds(p_value jsonb)
@@ -271,7 +273,7 @@ dispatch_namespace(p_namespace text, p_most integer)
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c5190131
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
-  returns text[], plpgsql volatile, body aeb92c35
+  returns text[], plpgsql volatile, body 9b63d784
 fail_overdue_tasks(p_batch integer)
   returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])
@@ -283,17 +285,23 @@ free_keys(p_task_ids uuid[])
 functions_of(p_kind text)
   returns SETOF name, sql immutable, body bc2dbefc
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
-  returns record, plpgsql stable, body 43e1d181
+  returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body c8fe7314
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
   returns void, plpgsql volatile, body c74697a2
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
+initialize_one(p_message jsonb, p_time timestamp with time zone)
+  returns text[], plpgsql volatile, body 1075bdf6
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 07c9889e
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 03f81ea7
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body fb743135
+is_idle(p_namespace text)
+  returns boolean, plpgsql stable, body 1c45d5c0
+is_open(p_namespace text)
+  returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)
   returns boolean, sql immutable, body 7d0caf97
 is_v7(p_uuid uuid)
@@ -310,6 +318,12 @@ microseconds(p_value jsonb)
   returns interval, sql immutable, body 856842e6
 now()
   returns timestamp with time zone, sql volatile, body 326b96fb
+offer_step_results(p_messages jsonb[], p_most integer)
+  returns boolean, plpgsql volatile, body 2d806f9c
+offer_steps(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
+  returns boolean, plpgsql volatile, body 7d87bd62
+offer_task_requests(p_messages jsonb[], p_most integer)
+  returns boolean, plpgsql volatile, body b3b4de6d
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -390,8 +404,10 @@ send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_att
   returns void, plpgsql volatile, body d2d0be44
 send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 4a3bf87d
-settle_results(p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 469b6878
+settle_one(p_worker_id text, p_result jsonb, OUT completed boolean, OUT namespace text, OUT task uuid, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
+  returns record, plpgsql volatile, body 1141f630
+settle_results(p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 95d550ff
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])

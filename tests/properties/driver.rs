@@ -285,12 +285,20 @@ impl<'a> Driver<'a> {
         if !at_once {
             return same(self.session.report(&reports).await?, refused);
         }
-        let settled = self.session.settle_at_once(&reports).await?;
+        let settled = self.session.settle_at_once(&reports, 2).await?;
         same(settled.refused, refused)?;
         let results = self.model.results.split_off(reported).into();
         let expected = self.model.apply(results);
         self.reach("settled", expected.completed > 0);
-        self.moved(&settled.applied, expected)
+        self.moved(&settled.applied, expected)?;
+        self.reach("handed over", !settled.claimed.is_empty());
+        for step in settled.claimed {
+            let it = self.place(&step)?;
+            same(self.model.claim(&[it], Some(step.claim_id)), BTreeSet::from([it]))?;
+            self.held.push(step.clone());
+            self.hands.push(step);
+        }
+        Ok(())
     }
 
     /// What was applied is what the model says.

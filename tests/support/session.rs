@@ -196,14 +196,12 @@ impl Session {
         Ok(())
     }
 
-    /// Reports results and applies those that are accepted, in one call.
-    pub async fn settle_at_once(&mut self, results: &[impl AsRef<str>]) -> Answer<Settled> {
+    /// Reports results and applies those that are accepted, in one call. Takes up to `take` of the steps that became ready.
+    pub async fn settle_at_once(&mut self, results: &[impl AsRef<str>], take: i32) -> Answer<Settled> {
         let results: Vec<&str> = results.iter().map(AsRef::as_ref).collect();
-        sqlx::query_as("select * from stepwell.settle_results($1, $2::text[]::jsonb[], 500)")
-            .bind(WORKER)
-            .bind(&results)
-            .fetch_one(&mut self.connection)
-            .await
+        let call = "select * from stepwell.settle_results($1, $2::text[]::jsonb[], 500, false, array[$3], $4, '60 s')";
+        let call = sqlx::query(call).bind(WORKER).bind(&results).bind(NAMESPACE).bind(take);
+        Settled::read(&call.fetch_all(&mut self.connection).await?)
     }
 
     /// Gives steps back as `worker`.

@@ -11,7 +11,7 @@ use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
-use crate::store::Applied;
+use crate::store::{Appetite, Applied, Settled};
 use crate::telemetry::metrics;
 
 /// Results, and who hears what became of them.
@@ -31,16 +31,21 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finis
 }
 
 impl Results {
-    /// What a worker reports, reported and applied at once. Returns the 1-based places of the results that were refused.
-    pub(crate) async fn settle(&self, worker_id: &str, results: &[String]) -> Result<Vec<i32>> {
+    /// What a worker reports, reported and applied at once.
+    pub(crate) async fn settle(
+        &self,
+        worker_id: &str,
+        results: &[String],
+        appetite: Option<Appetite<'_>>,
+    ) -> Result<Settled> {
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
         let batch = self.database.config().orchestrator.result_batch;
-        let settled = self.database.store().settle_results(worker_id, results, batch, traces.is_some()).await;
+        let settled = self.database.store().settle_results(worker_id, results, batch, traces.is_some(), appetite).await;
         let settled = settled.inspect_err(|_| self.database.metrics().hop_failed(metrics::Hop::Settle))?;
         self.database.metrics().hop(metrics::Hop::Settle, started.elapsed(), results.len() as u64);
         self.tell(&settled.applied, since);
-        Ok(settled.refused)
+        Ok(settled)
     }
 
     fn tell(&self, outcome: &Applied, since: Option<SystemTime>) {

@@ -1,9 +1,12 @@
 //! What the orchestrator calls: the hops between the queues, and upkeep.
 
-use sqlx::{Connection, FromRow, PgConnection};
+use std::time::Duration;
+
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, FromRow, PgConnection, Row};
 use uuid::Uuid;
 
-use super::claims::interval;
+use super::claims::{interval, ClaimedStep};
 use super::{OrFail, Store};
 use crate::config;
 use crate::error::Result;
@@ -64,6 +67,36 @@ pub struct Settled {
     /// What became of the others.
     #[sqlx(flatten)]
     pub applied: Applied,
+    /// Steps that are claimed for the same worker now.
+    #[sqlx(skip)]
+    pub claimed: Vec<ClaimedStep>,
+}
+
+impl Settled {
+    /// From what `settle_results` returns: each row has the outcome, and a step unless there is none.
+    ///
+    /// # Errors
+    /// When the rows are others.
+    pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
+        let mut settled = Self::from_row(rows.first().ok_or(sqlx::Error::RowNotFound)?)?;
+        for row in rows {
+            if row.try_get::<Option<i64>, _>("claim_id")?.is_some() {
+                settled.claimed.push(ClaimedStep::from_row(row)?);
+            }
+        }
+        Ok(settled)
+    }
+}
+
+/// What a worker would take of the steps that its results make ready.
+#[derive(Debug, Clone, Copy)]
+pub struct Appetite<'a> {
+    /// Of these namespaces.
+    pub namespaces: &'a [String],
+    /// At most so many.
+    pub steps: u32,
+    /// For so long.
+    pub lease: Duration,
 }
 
 /// Outcome of one `wake_due_steps`.
@@ -162,22 +195,27 @@ impl Store {
     }
 
     /// Reports results, as [`report_results`](Self::report_results), and applies them in the same transaction; `batch`: at
-    /// most this many steps are dispatched then.
+    /// most this many steps are dispatched then. With an appetite, steps that became ready may come back claimed.
     pub async fn settle_results(
         &self,
         worker_id: &str,
         results: &[String],
         batch: u32,
         traced: bool,
+        appetite: Option<Appetite<'_>>,
     ) -> Result<Settled> {
-        sqlx::query_as("select * from stepwell.settle_results($1, $2::text[]::jsonb[], $3, $4)")
+        let appetite = appetite.unwrap_or(Appetite { namespaces: &[], steps: 0, lease: Duration::ZERO });
+        let rows = sqlx::query("select * from stepwell.settle_results($1, $2::text[]::jsonb[], $3, $4, $5, $6, $7)")
             .bind(worker_id)
             .bind(results)
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(traced)
-            .fetch_one(self)
-            .await
-            .or_fail(self)
+            .bind(appetite.namespaces)
+            .bind(i32::try_from(appetite.steps).unwrap_or(i32::MAX))
+            .bind(interval(appetite.lease))
+            .fetch_all(self)
+            .await;
+        rows.and_then(|rows| Settled::read(&rows)).or_fail(self)
     }
 
     /// Enqueues the next attempt of up to `batch` steps whose retry is due.

@@ -20,7 +20,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
-pub use hops::{Applied, Dispatched, Initialized, Overdue, Recovered, Settled, UnvalidatedTask, Woken};
+pub use hops::{Appetite, Applied, Dispatched, Initialized, Overdue, Recovered, Settled, UnvalidatedTask, Woken};
 pub use inspect::{
     Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,
 };

@@ -1,5 +1,6 @@
 //! Claims steps while there is room for them, each namespace in turn.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -55,7 +56,9 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
                 if count < want {
                     // Nothing is left, most likely, and what has come since has said so.
                     let first = if count > 0 { SOON } else { shared.settings.polling_interval };
+                    lane.idle.store(true, Relaxed);
                     shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups, &pulse, first)).await;
+                    lane.idle.store(false, Relaxed);
                 }
             }
             Err(error) => {
@@ -108,11 +111,7 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
                 return Ok(Vec::new());
             }
             Ok(mut steps) => {
-                for step in &mut steps {
-                    step.lane = lane.place;
-                    step.claimed = Some(started);
-                }
-                trace(lane, &mut steps, since);
+                mark(lane, &mut steps, started, since);
                 return Ok(steps);
             }
             failed => return failed,
@@ -120,9 +119,12 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
     }
 }
 
-/// Finds the traces of steps that have one.
-fn trace(lane: &Lane, steps: &mut [ClaimedStep], since: Option<SystemTime>) {
+/// Where steps came from, and the traces of those that have one; their claim set out at `started`, and `since` where spans are
+/// recorded.
+pub(super) fn mark(lane: &Lane, steps: &mut [ClaimedStep], started: Instant, since: Option<SystemTime>) {
     for step in steps.iter_mut() {
+        step.lane = lane.place;
+        step.claimed = Some(started);
         step.trace = step.trace_context.as_deref().and_then(|json| StepTrace::of(json, since.is_some()));
     }
     if let (Some(traces), Some(since)) = (lane.database.traces(), since) {
@@ -148,7 +150,11 @@ async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups, pul
 }
 
 async fn give_back(shared: &Shared, lane: &Lane) {
-    let unstarted = shared.slots.drain(lane.place);
+    release(shared, lane, shared.slots.drain(lane.place)).await;
+}
+
+/// Gives back what nobody has started.
+pub(super) async fn release(shared: &Shared, lane: &Lane, unstarted: Vec<Arc<ClaimedStep>>) {
     if unstarted.is_empty() {
         return;
     }

@@ -11,10 +11,10 @@ use tokio::sync::Notify;
 
 use super::lane::Lane;
 use super::outcome::Report;
-use super::Shared;
+use super::{fetcher, Shared};
 use crate::error::{Error, Result};
 use crate::signals::{lock, Topic};
-use crate::store::ClaimedStep;
+use crate::store::{Appetite, ClaimedStep};
 use crate::telemetry::metrics::Hop;
 
 /// Most bytes of one report; a single larger result still goes, alone.
@@ -129,11 +129,12 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
     let mut uncertain = false;
     if let Some(results) = lane.database.results().filter(|_| batch.len() <= FEW) {
         let json: Vec<String> = batch.iter().map(|report| report.json.clone()).collect();
-        let since = lane.database.traces().map(|_| SystemTime::now());
-        match results.settle(&shared.worker_id, &json).await {
-            Ok(refused) => {
-                note_refused(lane, &batch, &refused);
-                since.into_iter().for_each(|since| trace(lane, &batch, &refused, since));
+        let (since, started) = (lane.database.traces().map(|_| SystemTime::now()), Instant::now());
+        match results.settle(&shared.worker_id, &json, appetite(shared, lane)).await {
+            Ok(settled) => {
+                note_refused(lane, &batch, &settled.refused);
+                since.into_iter().for_each(|since| trace(lane, &batch, &settled.refused, since));
+                take_in(shared, lane, settled.claimed, started, since).await;
                 return false;
             }
             Err(error) if error.is_transient() => {
@@ -183,6 +184,33 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
         }
     }
     true
+}
+
+/// What this worker takes of the steps that its results make ready: nothing while steps of others stand in the queue before
+/// them, or where several databases share the takers.
+fn appetite<'a>(shared: &Shared, lane: &'a Lane) -> Option<Appetite<'a>> {
+    if !lane.idle.load(Relaxed) || shared.lanes.len() > 1 || shared.quiet.is_cancelled() {
+        return None;
+    }
+    let steps = u32::try_from(shared.slots.demand(lane.place)).unwrap_or(u32::MAX);
+    Some(Appetite { namespaces: &lane.namespaces, steps, lease: shared.settings.lease })
+}
+
+/// Steps that came back with results, claimed.
+async fn take_in(
+    shared: &Shared,
+    lane: &Lane,
+    mut steps: Vec<ClaimedStep>,
+    started: Instant,
+    since: Option<SystemTime>,
+) {
+    if steps.is_empty() {
+        return;
+    }
+    fetcher::mark(lane, &mut steps, started, since);
+    lane.reports.opened(&steps);
+    let unwanted = shared.slots.put_at_hand_unless_closed(steps, started);
+    fetcher::release(shared, lane, unwanted).await;
 }
 
 fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {

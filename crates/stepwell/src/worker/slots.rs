@@ -184,6 +184,21 @@ impl Slots {
         }
     }
 
+    /// The same, of what came back with results; nothing is taken in any more when the worker is quiet, and all comes back.
+    pub(super) fn put_at_hand_unless_closed(&self, steps: Vec<ClaimedStep>, since: Instant) -> Vec<Arc<ClaimedStep>> {
+        let steps = steps.into_iter().map(Arc::new);
+        let mut state = lock(&self.state);
+        if state.closed {
+            return steps.collect();
+        }
+        state.buffer.extend(steps.map(|step| Held { step, since }));
+        drop(state);
+        self.at_hand.notify_all();
+        self.at_hand_async.notify_waiters();
+        self.at_hand_async.notify_one();
+        Vec::new()
+    }
+
     pub(super) fn try_take(&self) -> Taken {
         self.take_from(&mut lock(&self.state))
     }
@@ -411,6 +426,15 @@ mod tests {
         assert!(slots.put_back(&step, || unseen = slots.state.try_lock().is_err()));
         assert!(unseen, "a worker that stops could see that nothing runs, and close before the result is there");
         assert!(slots.state.lock().unwrap().running.is_empty());
+    }
+
+    #[test]
+    fn a_quiet_worker_takes_nothing_in_that_comes_back_with_results() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
+        assert!(slots.put_at_hand_unless_closed(vec![step()], Instant::now()).is_empty());
+        slots.close();
+        assert_eq!(slots.put_at_hand_unless_closed(vec![step(), step()], Instant::now()).len(), 2, "to be given back");
+        assert_eq!(slots.drain(0).len(), 1);
     }
 
     #[test]
