@@ -4,19 +4,21 @@ require_relative "faults_helper"
 
 # The worst moment for a connection to die: PostgreSQL has committed, and the caller does not know.
 RSpec.describe "a connection that dies between the commit and its acknowledgement", :faults do
-  def start_behind_proxy(lease)
+  def start_behind_proxy(lease, **programs)
     proxy = start_proxy
     crew(url: url_through(proxy), known: %i[trouble recovered refused], KEYLESS: "1", STEPWELL__WORKER__LEASE: lease)
-    crew.muster(orchestrator: 1, worker: 1)
+    crew.muster(**programs)
     proxy
   end
 
   # Nothing is executed again: a claim that never arrived has not been executed, it only has to expire, and a report
-  # counts when it is committed, whoever knows. One claim is at most five steps, a worker's threads.
-  { "submit_tasks" => 0, "initialize_tasks" => 0, "claim_steps" => 5, "report_results" => 0, "apply_results" => 0 }
-    .each do |function, held|
+  # counts when it is committed, whoever knows. One claim is at most five steps, a worker's threads; what a result makes
+  # ready comes back with its answer, and is as lost.
+  { "submit_tasks" => 0, "initialize_tasks" => 0, "claim_steps" => 5, "report_results" => 0, "apply_results" => 0,
+    "settle_results" => 5 }.each do |function, held|
     it "of #{function} loses nothing and applies nothing twice" do
-      proxy = start_behind_proxy(held.zero? ? "3s" : "1s")
+      programs = function == "settle_results" ? { embedded: 1 } : { orchestrator: 1, worker: 1 }
+      proxy = start_behind_proxy(held.zero? ? "3s" : "1s", **programs)
       client = start_load
       Specs::Faults.sized(short: 5, full: 40).times do
         proxy.lose_answer(function)

@@ -8,7 +8,7 @@ RSpec.describe "four orchestrators, of which one after the other is killed and r
     crew.muster(orchestrator: 1, worker: 2)
     client = start_load
     progress
-    window, storm, every = Specs::Faults.sized(short: [2, 4, 0.3..0.7], full: [20, 60, 1.0..4.0])
+    window, storm, every = Specs::Faults.sized(short: [2, 4, 0.3..0.7], full: [20, 45, 1.0..4.0])
     alone = steps_per_second(window)
     crew.muster(orchestrator: 3)
     together = steps_per_second do

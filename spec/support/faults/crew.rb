@@ -50,7 +50,7 @@ module Specs
       # Lets all end in order: who submits, who executes, who coordinates.
       # @raise [RuntimeError] when one does not end well
       def stop
-        %i[client worker orchestrator].each do |role|
+        %i[client worker embedded orchestrator].each do |role|
           all(role).each(&:ready).each(&:close).each do |program|
             raise "#{program.describe} ended with #{program.ended}: #{program.log}" unless program.ended.success?
           end
