@@ -98,6 +98,10 @@ begin
     if v_one.completed then
       if v_one.ready is not null and v_one.namespace = any (p_namespaces) and stepwell.is_idle(v_one.namespace) then
         v_handed := v_one.ready[1:p_take];
+        -- The numbers of a queue's messages tell how many steps there have been: these count too.
+        perform nextval(pg_get_serial_sequence(
+                  pg_catalog.format('pgmq.%I', pgmq.format_table_name(v_one.namespace || '_queue', 'q')), 'msg_id')::regclass)
+           from unnest(v_handed);
         v_one.ready := v_one.ready[p_take + 1:];
       end if;
       if cardinality(v_one.ready) > 0 then

@@ -342,6 +342,8 @@ async fn what_a_result_makes_ready_comes_back_claimed() -> Result<()> {
     let b = session.claim_one().await?;
     let (c, _) = hand_over(&mut session, &b).await?;
     let (none, _) = hand_over(&mut session, &c[0]).await?;
+    let counted = "select sent from stepwell.queue_metrics(10) where queue = 'test_queue'";
+    assert_eq!(session.value::<i64>(counted).await?, 4, "a, b twice and c: those that passed the queue by, too");
     assert_eq!((none.len(), session.task_state(task).await?), (0, "complete".into()));
     drop(session);
     db.finish().await
