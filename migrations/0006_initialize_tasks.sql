@@ -165,8 +165,8 @@ end
 $$;
 
 -- What initialize_requests does, for the usual one alone: a good request for a new task, its context checked. Null for any
--- other, of which nothing is changed; else the namespaces whose queues got messages. What sets up a statement for many takes longer than
--- all that is done for one. Called by: initialize_tasks.
+-- other, of which nothing is changed; else the namespaces whose queues got messages. What sets up a statement for many
+-- takes longer than all that is done for one. Called by: initialize_tasks.
 create function stepwell.initialize_one(p_message jsonb, p_time timestamptz) returns text[]
 language plpgsql as $$
 declare

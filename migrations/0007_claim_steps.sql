@@ -80,8 +80,8 @@ end
 $$;
 
 -- The same for one attempt: what sets up the statement above for many takes longer than all that is done for one.
--- p_since: when its message came into the queue. Called by: claim_steps, settle_results. Takes no locks. Returns nothing when the step is not on
--- that attempt, or there is no such step.
+-- p_since: when its message came into the queue. Called by: claim_steps, settle_results. Takes no locks. Returns nothing
+-- when the step is not on that attempt, or there is no such step.
 create function stepwell.claim_step(
   p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval,
   p_since timestamptz)

@@ -172,6 +172,11 @@ impl Slots {
     pub(super) fn put_at_hand(&self, steps: Vec<ClaimedStep>, since: Instant) {
         let count = steps.len();
         lock(&self.state).buffer.extend(steps.into_iter().map(|step| Held { step: Arc::new(step), since }));
+        self.announce(count);
+    }
+
+    /// Wakes as many takers as there are new steps at hand.
+    fn announce(&self, count: usize) {
         if count == 1 {
             self.at_hand.notify_one();
             self.at_hand_async.notify_one();
@@ -184,8 +189,10 @@ impl Slots {
         }
     }
 
-    /// The same, of what came back with results; nothing is taken in any more when the worker is quiet, and all comes back.
+    /// As [`put_at_hand`](Self::put_at_hand), of what came back with results. When the worker is quiet nothing is taken in any
+    /// more, and all comes back.
     pub(super) fn put_at_hand_unless_closed(&self, steps: Vec<ClaimedStep>, since: Instant) -> Vec<Arc<ClaimedStep>> {
+        let count = steps.len();
         let steps = steps.into_iter().map(Arc::new);
         let mut state = lock(&self.state);
         if state.closed {
@@ -193,9 +200,7 @@ impl Slots {
         }
         state.buffer.extend(steps.map(|step| Held { step, since }));
         drop(state);
-        self.at_hand.notify_all();
-        self.at_hand_async.notify_waiters();
-        self.at_hand_async.notify_one();
+        self.announce(count);
         Vec::new()
     }
 
