@@ -135,6 +135,7 @@ RSpec.describe "a process that runs a worker" do
     process = run_ruby(<<~RUBY)
       trap("TERM") { puts "mine" }
       trap("INT", "IGNORE")
+      trap("QUIT", "DEFAULT") # whoever started the suite may ignore it
       code = Class.new(Stepwell::StepHandler) { define_method(:call) { |_| puts("running") } }
       Stepwell.workflow("spec/single") { step :only, code, max_attempts: 1 }
       puts Stepwell::Worker.new(namespaces: "spec").run
