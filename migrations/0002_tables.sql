@@ -91,7 +91,7 @@ create table stepwell.claims (
   attempts   smallint[]  not null
 ) with (fillfactor = 50, autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 500,
         autovacuum_vacuum_cost_delay = 0, toast_tuple_target = 8160);
-comment on table stepwell.claims is 'One fetch of a worker: the steps still open in it, and until when it holds them.';
+comment on table stepwell.claims is 'A part of a fetch of a worker: the steps still open in it, and until when it holds them.';
 -- A claim shrinks with every report: kept in the page, not in a toast table.
 alter table stepwell.claims
   alter column task_ids set storage main, alter column positions set storage main, alter column attempts set storage main;

@@ -1,5 +1,5 @@
--- Hop 3 of 5: a worker takes up to p_batch steps of a namespace for p_lease. The messages are deleted and one claims
--- row is written for the whole fetch, in one transaction: a worker that dies leaves the claim, and it expires.
+-- Hop 3 of 5: a worker takes up to p_batch steps of a namespace for p_lease. The messages are deleted and claims
+-- rows are written, one for 32 steps, in one transaction: a worker that dies leaves the claims, and they expire.
 -- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
 -- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped, and a fetch
 -- with nothing else in it is followed by another; one that names no step goes to dead_letters. A paused namespace gives
@@ -36,46 +36,64 @@ begin
       exit when found;
     end if;
     return query
-      with found as materialized (
-        select m.ordinality, m.message, m.enqueued_at, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
-               s.state = 'enqueued' and s.attempt = m.attempt as runnable
-          from unnest(v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts)
-               with ordinality as m (message, enqueued_at, task_id, position, attempt, ordinality)
-          left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
-      ), buried as (
-        insert into stepwell.dead_letters (queue, message, reason, buried_at)
-        select p_namespace || '_queue', f.message, 'the message names no step of a task', stepwell.now()
-          from found f where f.task_id is null
-      ), runnable as materialized (
-        -- whoever sends by hand can put a step into the queue twice; it is claimed once
-        select distinct on (f.task_id, f.position) f.* from found f where f.runnable
-      ), claim as (
-        insert into stepwell.claims as c
-               (expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
-        select stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id,
-               array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt)
-          from runnable r
-        having count(*) > 0
-        returning c.claim_id
-      )
-      select c.claim_id, r.task_id, r.position, r.attempt, r.max_attempts,
-             w.namespace || '/' || w.name, w.version, r.name, ws.handler,
-             (extract(epoch from ws.timeout) * 1000)::bigint,
-             ws.config::text, t.context::text,
-             case when r.depends_on is not null then
-               (select jsonb_object_agg(d.name, d.result)::text
-                  from unnest(r.depends_on) as p (position) -- one by one by key, however many steps the task has
-                  join stepwell.steps d on d.task_id = r.task_id and d.position = p.position) end,
-             t.correlation_id, t.trace_context::text,
-             (extract(epoch from stepwell.now() - r.enqueued_at) * 1000)::bigint
-        from claim c
-        cross join runnable r
-        join stepwell.tasks t on t.task_id = r.task_id
-        join stepwell.workflows w on w.workflow_id = t.workflow_id
-        join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = r.position
-       order by r.ordinality;
+      select * from stepwell.claim_named(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts,
+                                         p_worker_id, p_lease);
     exit when found or p_messages is not null;
   end loop;
+end
+$$;
+
+-- The same for attempts that are named; arrays run in parallel. p_messages: where they are from, for the dead letters when there
+-- are no such steps. A claim is of few steps, because a report locks and rewrites the claims of its results: several at a time
+-- do not meet in one, and what is rewritten is short.
+-- Called by: claim_steps, hand_over. Takes no locks.
+create function stepwell.claim_named(
+  p_namespace text, p_messages jsonb[], p_times timestamptz[], p_task_ids uuid[], p_positions smallint[],
+  p_attempts smallint[], p_worker_id text, p_lease interval)
+returns setof stepwell.claimed_step
+language plpgsql as $$
+declare
+  v_claims bigint[] := array(select nextval('stepwell.claims_claim_id_seq')
+                               from generate_series(1, (cardinality(p_task_ids) + 31) / 32));
+begin
+  return query
+    with found as materialized (
+      select m.ordinality, m.message, m.enqueued_at, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
+             s.state = 'enqueued' and s.attempt = m.attempt as runnable
+        from unnest(p_messages, p_times, p_task_ids, p_positions, p_attempts)
+             with ordinality as m (message, enqueued_at, task_id, position, attempt, ordinality)
+        left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
+    ), buried as (
+      insert into stepwell.dead_letters (queue, message, reason, buried_at)
+      select p_namespace || '_queue', f.message, 'the message names no step of a task', stepwell.now()
+        from found f where f.task_id is null
+    ), runnable as materialized (
+      -- whoever sends by hand can put a step into the queue twice; it is claimed once
+      select distinct on (f.task_id, f.position) f.* from found f where f.runnable
+    ), claimed as (
+      insert into stepwell.claims as c
+             (claim_id, expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
+      overriding system value
+      select v_claims[(r.ordinality + 31) / 32], stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id,
+             array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt)
+        from runnable r
+       group by (r.ordinality + 31) / 32
+    )
+    select v_claims[(r.ordinality + 31) / 32], r.task_id, r.position, r.attempt, r.max_attempts,
+           w.namespace || '/' || w.name, w.version, r.name, ws.handler,
+           (extract(epoch from ws.timeout) * 1000)::bigint,
+           ws.config::text, t.context::text,
+           case when r.depends_on is not null then
+             (select jsonb_object_agg(d.name, d.result)::text
+                from unnest(r.depends_on) as p (position) -- one by one by key, however many steps the task has
+                join stepwell.steps d on d.task_id = r.task_id and d.position = p.position) end,
+           t.correlation_id, t.trace_context::text,
+           (extract(epoch from stepwell.now() - r.enqueued_at) * 1000)::bigint
+      from runnable r
+      join stepwell.tasks t on t.task_id = r.task_id
+      join stepwell.workflows w on w.workflow_id = t.workflow_id
+      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = r.position
+     order by r.ordinality;
 end
 $$;
 

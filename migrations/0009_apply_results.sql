@@ -72,10 +72,11 @@ language sql immutable as $$
               then p_result || jsonb_build_object('worker', p_worker_id) else p_result end
 $$;
 
--- Hops 4, 5 and 3 in one, for a worker that has an orchestrator in its process and few results: what apply_results does, with
--- what p_worker_id reports instead of what stands in the queue. refused: as report_results returns it. When there is one
--- result, and all is as usual, up to p_take steps that it made ready, of p_namespaces and with nothing waiting before them, come
--- back claimed for p_lease: a row each, as claim_steps returns them, or one with nulls.
+-- Hops 4, 5 and 3 in one, for a worker that has an orchestrator in its process: what apply_results does, with what p_worker_id
+-- reports instead of what stands in the queue. refused: as report_results returns it. Up to p_take steps that come next, of
+-- p_namespaces, come back claimed for p_lease, as claim_steps returns them: of those that its results made ready, and of
+-- those that wait for a place in a queue; how many may pass what stands in the queues is the worker's business. The last row
+-- has the outcome, and nulls where there is no step.
 -- Called by: such workers. Locks: claims by id, then as apply_results.
 create function stepwell.settle_results(
   p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean default false,
@@ -96,12 +97,10 @@ begin
   if cardinality(p_results) = 1 then
     select * into v_one from stepwell.settle_one(p_worker_id, p_results[1]);
     if v_one.completed then
-      if v_one.ready is not null and v_one.namespace = any (p_namespaces) and stepwell.is_idle(v_one.namespace) then
+      if v_one.ready is not null and v_one.namespace = any (p_namespaces) and stepwell.may_pass(v_one.namespace)
+         and not exists (select from stepwell.ready_steps r where r.namespace = v_one.namespace) then
         v_handed := v_one.ready[1:p_take];
-        -- The numbers of a queue's messages tell how many steps there have been: these count too.
-        perform nextval(pg_get_serial_sequence(
-                  pg_catalog.format('pgmq.%I', pgmq.format_table_name(v_one.namespace || '_queue', 'q')), 'msg_id')::regclass)
-           from unnest(v_handed);
+        perform stepwell.count_steps(v_one.namespace, cardinality(v_handed));
         v_one.ready := v_one.ready[p_take + 1:];
       end if;
       if cardinality(v_one.ready) > 0 then
@@ -123,13 +122,20 @@ begin
   select * into v_applied
     from stepwell.apply_messages(v_taken.accepted, -- at the time that the queue would tell
                                  array_fill(clock_timestamp(), array[cardinality(v_taken.accepted)]),
-                                 array_fill(p_worker_id, array[cardinality(v_taken.accepted)]));
+                                 array_fill(p_worker_id, array[cardinality(v_taken.accepted)]), p_namespaces, p_take);
+  if p_take > 0 then -- before dispatch, which sends what comes after these
+    return query
+      select null::integer[], null::integer, null::integer, null::integer, null::integer, null::integer, null::integer,
+             null::text[], null::uuid[], null::integer, null::integer, null::text, c.*
+        from stepwell.hand_over(p_worker_id, p_namespaces, p_take, p_lease, v_applied.handed_namespace,
+                                v_applied.handed_task_ids, v_applied.handed_positions, v_applied.handed_attempts) c;
+  end if;
   return query
     select v_taken.refused, v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale,
            v_applied.dead, v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out,
-           v_applied.errored, case when p_traced then stepwell.result_traces(v_taken.accepted) end, c.*
-      from stepwell.dispatch_steps(p_batch) d
-      left join (select (null::stepwell.claimed_step).*) c on true;
+           v_applied.errored, case when p_traced then stepwell.result_traces(v_taken.accepted) end,
+           (null::stepwell.claimed_step).*
+      from stepwell.dispatch_steps(p_batch) d;
 end
 $$;
 
@@ -214,10 +220,13 @@ language sql immutable as $$
    where jsonb_typeof(m -> 'trace') = 'object'
 $$;
 
--- apply_results without the queue. Called by: apply_results, bury_message.
-create function stepwell.apply_messages(p_messages jsonb[], p_times timestamptz[], p_workers text[])
+-- apply_results without the queue. Of the steps that become ready up to p_take are left to the caller, who claims them for a
+-- worker of p_takers: handed_*, null when there are none. Called by: apply_results, settle_results, bury_message, resolve_step.
+create function stepwell.apply_messages(
+  p_messages jsonb[], p_times timestamptz[], p_workers text[], p_takers text[] default '{}', p_take integer default 0)
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
-               namespaces text[], finished uuid[], timed_out integer, errored integer)
+               namespaces text[], finished uuid[], timed_out integer, errored integer,
+               handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[])
 language plpgsql as $$
 declare
   v_named      record;
@@ -228,6 +237,8 @@ declare
   v_timed_out  integer := 0;
   v_errored    uuid[] := '{}';
   v_namespaces text[] := '{}';
+  v_line       record;
+  v_handed     integer := 0;
 begin
   select * into v_named from stepwell.read_steps(p_messages);
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
@@ -236,7 +247,24 @@ begin
   select * into v_done
     from stepwell.apply_completed(p_messages, p_times, p_workers, v_named.task_ids, v_named.positions, v_named.attempts);
   if v_done.task_ids is not null then
-    v_namespaces := stepwell.enqueue_steps(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts);
+    if p_take > 0 then
+      select * into v_line
+        from stepwell.line_up(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts, p_takers, p_take);
+      v_handed := v_line.handed;
+    end if;
+    if v_handed > 0 then
+      handed_namespace := v_done.namespaces[1];
+      handed_task_ids := v_line.task_ids[:v_handed];
+      handed_positions := v_line.positions[:v_handed];
+      handed_attempts := v_line.attempts[:v_handed];
+      v_done.namespaces := v_done.namespaces[v_handed + 1:];
+      v_done.task_ids := v_line.task_ids[v_handed + 1:];
+      v_done.positions := v_line.positions[v_handed + 1:];
+      v_done.attempts := v_line.attempts[v_handed + 1:];
+    end if;
+    if cardinality(v_done.task_ids) > 0 then
+      v_namespaces := stepwell.enqueue_steps(v_done.namespaces, v_done.task_ids, v_done.positions, v_done.attempts);
+    end if;
   end if;
 
   if v_done.completed < cardinality(p_messages) then -- the rare ones leave the common path alone
@@ -249,7 +277,93 @@ begin
   return query
     select cardinality(p_messages), v_done.completed, v_retried, v_failed,
            cardinality(p_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
-           v_namespaces, v_done.finished || v_errored, v_timed_out, cardinality(v_errored);
+           v_namespaces, v_done.finished || v_errored, v_timed_out, cardinality(v_errored),
+           handed_namespace, handed_task_ids, handed_positions, handed_attempts;
+end
+$$;
+
+-- Steps that became ready, in the order in which they may go to a worker of p_takers that takes at most p_take: the first
+-- handed of them. That needs a namespace in which nothing is limited and nothing that waits comes before them.
+-- Called by: apply_messages. Takes no locks.
+create function stepwell.line_up(
+  p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_takers text[], p_take integer,
+  out handed integer, out task_ids uuid[], out positions smallint[], out attempts smallint[])
+language plpgsql stable as $$
+declare
+  v_first record;
+begin
+  handed := 0;
+  task_ids := p_task_ids;
+  positions := p_positions;
+  attempts := p_attempts;
+  if p_namespaces[1] <> all (p_takers) or not p_namespaces[1] = all (p_namespaces)
+     or not stepwell.may_pass(p_namespaces[1]) then
+    return;
+  end if;
+  select r.dispatch_at, r.task_id, d.boost into v_first
+    from stepwell.ready_steps r, stepwell.dispatch_settings d where r.namespace = p_namespaces[1]
+   order by r.dispatch_at, r.task_id, r.position, r.attempt limit 1;
+  if v_first is null then
+    handed := least(p_take, cardinality(p_task_ids));
+    return;
+  end if;
+  select array_agg(o.task_id order by o.dispatch_at, o.task_id, o.position),
+         array_agg(o.position order by o.dispatch_at, o.task_id, o.position),
+         array_agg(o.attempt order by o.dispatch_at, o.task_id, o.position),
+         least(p_take, count(*) filter (where (o.dispatch_at, o.task_id) <= (v_first.dispatch_at, v_first.task_id)))
+    into task_ids, positions, attempts, handed
+    from (select r.task_id, r.position, r.attempt, stepwell.dispatch_at(t.created_at, t.priority, v_first.boost) as dispatch_at
+            from unnest(p_task_ids, p_positions, p_attempts) as r (task_id, position, attempt)
+            join stepwell.tasks t using (task_id)) o;
+end
+$$;
+
+-- Claims for a worker what apply_messages has set aside for it, then, up to p_take in all, of what waits for a place in the
+-- queues of its namespaces, of each an equal share: what is next in line, and not limited, need not go through a queue.
+-- Called by: settle_results. Locks: ready steps (SKIP LOCKED).
+create function stepwell.hand_over(
+  p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_namespace text, p_task_ids uuid[],
+  p_positions smallint[], p_attempts smallint[])
+returns setof stepwell.claimed_step
+language plpgsql as $$
+declare
+  v_left      integer := p_take - coalesce(cardinality(p_task_ids), 0);
+  v_share     integer := greatest(v_left / cardinality(p_namespaces), 1);
+  v_namespace text;
+  v_ready     record;
+begin
+  if not exists (select from stepwell.ready_steps) or stepwell.results_wait() then
+    v_left := 0;
+  end if;
+  foreach v_namespace in array p_namespaces loop
+    continue when v_left = 0 and v_namespace is distinct from p_namespace;
+    v_ready := stepwell.take_ready_steps(
+      v_namespace, case when stepwell.may_pass(v_namespace) then least(v_share, v_left) else 0 end);
+    v_left := v_left - v_ready.steps;
+    if v_namespace = p_namespace then
+      v_ready.task_ids := p_task_ids || v_ready.task_ids;
+      v_ready.positions := p_positions || v_ready.positions;
+      v_ready.attempts := p_attempts || v_ready.attempts;
+    end if;
+    continue when v_ready.task_ids is null;
+    perform stepwell.count_steps(v_namespace, cardinality(v_ready.task_ids));
+    return query
+      select * from stepwell.claim_named(
+        v_namespace, '{}', array_fill(clock_timestamp(), array[cardinality(v_ready.task_ids)]), v_ready.task_ids,
+        v_ready.positions, v_ready.attempts, p_worker_id, p_lease);
+  end loop;
+end
+$$;
+
+-- Steps that go past the queue of their namespace: the numbers of its messages tell how many there have been, so these count
+-- too. Called by: settle_results, hand_over.
+create function stepwell.count_steps(p_namespace text, p_steps integer) returns void
+language plpgsql as $$
+declare
+  v_numbers regclass := pg_get_serial_sequence(
+    pg_catalog.format('pgmq.%I', pgmq.format_table_name(p_namespace || '_queue', 'q')), 'msg_id');
+begin
+  perform nextval(v_numbers) from generate_series(1, p_steps);
 end
 $$;
 

@@ -118,12 +118,11 @@ begin
 end
 $$;
 
--- Whether a step that becomes ready in a namespace has nothing before it but what stands in its queue, and may run.
-create function stepwell.is_idle(p_namespace text) returns boolean
+-- Whether steps of a namespace may go past its queue: nothing is limited, and it is not paused.
+create function stepwell.may_pass(p_namespace text) returns boolean
 language plpgsql stable as $$
 begin
   return stepwell.is_open(p_namespace)
-     and not exists (select from stepwell.ready_steps r where r.namespace = p_namespace)
      and not exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null);
 end
 $$;
@@ -268,26 +267,37 @@ begin
     return 0;
   end if;
 
-  with taken as (
-    delete from stepwell.ready_steps r
-     where r.ctid = any (array(select c.ctid from stepwell.ready_steps c where c.namespace = p_namespace
-                                order by c.dispatch_at, c.task_id, c.position, c.attempt
-                                limit v_room for update skip locked))
-    returning r.dispatch_at, r.task_id, r.position, r.attempt, r.namespace
-  )
-  select count(*)::integer as steps, array_agg(t.namespace) as namespaces,
-         array_agg(t.task_id order by t.dispatch_at, t.task_id, t.position) as task_ids,
-         array_agg(t.position order by t.dispatch_at, t.task_id, t.position) as positions,
-         array_agg(t.attempt order by t.dispatch_at, t.task_id, t.position) as attempts
-    into v_taken from taken t;
+  select * into v_taken from stepwell.take_ready_steps(p_namespace, v_room);
   if v_taken.steps > 0 then
-    perform stepwell.send_steps(v_taken.namespaces, v_taken.task_ids, v_taken.positions, v_taken.attempts);
+    perform stepwell.send_steps(array_fill(p_namespace, array[v_taken.steps]), v_taken.task_ids, v_taken.positions,
+                                v_taken.attempts);
     if v_limits.rate is not null then
       insert into stepwell.dispatches as d (namespace, dispatched_at, steps) values (p_namespace, v_now, v_taken.steps)
       on conflict (namespace, dispatched_at) do update set steps = d.steps + excluded.steps;
     end if;
   end if;
   return v_taken.steps;
+end
+$$;
+
+-- Takes up to p_most steps that wait for a place in the queue of a namespace, the smallest dispatch_at first. Arrays run in
+-- parallel, null when there is none. Called by: dispatch_namespace, hand_over. Locks: ready steps (SKIP LOCKED).
+create function stepwell.take_ready_steps(
+  p_namespace text, p_most integer, out steps integer, out task_ids uuid[], out positions smallint[], out attempts smallint[])
+language plpgsql as $$
+begin
+  with taken as (
+    delete from stepwell.ready_steps r
+     where r.ctid = any (array(select c.ctid from stepwell.ready_steps c where c.namespace = p_namespace
+                                order by c.dispatch_at, c.task_id, c.position, c.attempt
+                                limit p_most for update skip locked))
+    returning r.dispatch_at, r.task_id, r.position, r.attempt
+  )
+  select count(*)::integer, array_agg(t.task_id order by t.dispatch_at, t.task_id, t.position),
+         array_agg(t.position order by t.dispatch_at, t.task_id, t.position),
+         array_agg(t.attempt order by t.dispatch_at, t.task_id, t.position)
+    into steps, task_ids, positions, attempts
+    from taken t;
 end
 $$;
 

@@ -33,6 +33,28 @@ async fn a_queue_that_was_there_before_is_taken_over_with_its_messages() -> Resu
 }
 
 #[tokio::test]
+async fn reports_of_one_fetch_do_not_wait_for_one_another() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    session.register(&chain(1)).await?;
+    session.submit(&vec![json!({ "workflow": "test/chain", "context": {} }).to_string(); 70]).await?;
+    session.initialize(70).await?;
+    let steps = session.claim(70).await?;
+    let claims: Vec<_> = steps.chunk_by(|one, other| one.claim_id == other.claim_id).collect();
+    assert_eq!(claims.iter().map(|claim| claim.len()).collect::<Vec<_>>(), [32, 32, 6]);
+
+    other.run("begin; set local lock_timeout = '5 s'").await?;
+    assert_eq!(other.report(&[complete(&steps[0], "1")]).await?, [0; 0]);
+    session.run("set lock_timeout = '1 s'").await?;
+    assert_eq!(session.report(&[complete(&steps[32], "1"), complete(&steps[69], "1")]).await?, [0; 0]);
+    other.run("commit").await?;
+    let held = "select cardinality(positions) from stepwell.claims order by claim_id";
+    assert_eq!(session.column::<i32>(held).await?, [31, 31, 5]);
+    drop((session, other));
+    db.finish().await
+}
+
+#[tokio::test]
 async fn steps_are_claimed_in_the_order_in_which_they_came() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

@@ -187,6 +187,67 @@ async fn what_comes_before_all_that_waits_goes_straight_into_the_queue() -> Resu
     db.finish().await
 }
 
+#[tokio::test]
+async fn results_bring_what_is_next_in_line_past_the_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(2)).await?;
+    session.run("select stepwell.configure_dispatch(100, '60 s')").await?;
+    arrive_together(&mut session, "test/chain", 50).await?;
+    let first = session.claim(10).await?;
+    let waiting: Vec<Uuid> =
+        session.column("select task_id from stepwell.ready_steps order by dispatch_at, task_id").await?;
+    let results: Vec<String> = first.iter().map(|step| complete(step, "1")).collect();
+    let settled = session.settle_at_once(&results, 14).await?;
+    assert_eq!((settled.applied.completed, settled.refused.len()), (10, 0));
+    let (followers, others) = settled.claimed.split_at(10);
+    assert!(followers.iter().all(|step| step.name == "b"), "what the results made ready is of the oldest tasks");
+    assert_eq!(followers[0].results.as_deref(), Some(r#"{"a": 1}"#));
+    assert_eq!(others.iter().map(|step| step.task_id).collect::<Vec<_>>(), waiting[..4]);
+    assert_eq!(session.count("ready_steps").await? + session.queued("test_queue").await?, 36);
+    let sent = "select sent from stepwell.queue_metrics(1) where queue = 'test_queue'";
+    let queued = session.queued("test_queue").await?;
+    assert_eq!(session.value::<i64>(sent).await?, 10 + 14 + queued, "those that passed count");
+
+    let results: Vec<String> = settled.claimed.iter().map(|step| complete(step, "2")).collect();
+    let settled = session.settle_at_once(&results, 3).await?;
+    assert_eq!(settled.applied.finished.len(), 10);
+    assert_eq!(
+        settled.claimed.iter().map(|step| step.name.as_str()).collect::<Vec<_>>(),
+        ["b"; 3],
+        "no more than wanted"
+    );
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn nothing_passes_what_is_more_urgent() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = one_at_a_time(&db).await?;
+    let steps = json!([{ "name": "a" }, { "name": "x" }, { "name": "b", "depends_on": "a" }, { "name": "y", "depends_on": "x" }]);
+    session.register(&define("pairs", steps)).await?;
+    let pairs = session.submit_one("test/pairs", "{}").await?;
+    session.run("update pgmq.q_task_requests set enqueued_at = stepwell.now()").await?;
+    session.initialize(10).await?;
+    let mut first = session.claim(2).await?;
+    session.dispatch(10).await?;
+    first.extend(session.claim(2).await?);
+    session.advance_clock("1 s").await?;
+    let later = arrive(&mut session, 0).await?;
+    let urgent = arrive(&mut session, 10).await?;
+    let results: Vec<String> = first.iter().map(|step| complete(step, "1")).collect();
+    let settled = session.settle_at_once(&results, 2).await?;
+    let tasks: Vec<Uuid> = settled.claimed.iter().map(|step| step.task_id).collect();
+    assert_eq!(tasks, [urgent, pairs], "of what became ready one is left in line");
+    let results: Vec<String> = settled.claimed.iter().map(|step| complete(step, "1")).collect();
+    let tasks: Vec<Uuid> = session.settle_at_once(&results, 5).await?.claimed.iter().map(|step| step.task_id).collect();
+    assert_eq!(tasks, [pairs]);
+    assert_eq!(session.claim_one().await?.task_id, later, "it stood in the queue");
+    drop(session);
+    db.finish().await
+}
+
 /// Submits a task of each of two namespaces, the second after so many of the first.
 #[tokio::test]
 async fn a_flood_of_requests_does_not_hold_up_another_namespace() -> Result<()> {

@@ -216,8 +216,8 @@ apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_worker
   returns record, plpgsql volatile, body 3becb01b
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
   returns record, plpgsql volatile, body 7ed58719
-apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer), plpgsql volatile, body f7fcda01
+apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body a6575b82
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 2b18e44d
 as_bigint(p_text text)
@@ -246,10 +246,12 @@ check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
+claim_named(p_namespace text, p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_worker_id text, p_lease interval)
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 77d135bc
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval, p_since timestamp with time zone)
   returns SETOF stepwell.claimed_step, plpgsql volatile, body 1c537243
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c34dc909
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body f22f7c0a
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -258,6 +260,8 @@ concurrency_left(p_limits stepwell.namespaces)
   returns integer, plpgsql stable, body 6aae8532
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
+count_steps(p_namespace text, p_steps integer)
+  returns void, plpgsql volatile, body 86c4c7fc
 create_queue(p_queue text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
 create_queue_functions(p_queue text)
@@ -269,7 +273,7 @@ delay_seconds(p_value jsonb)
 dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost interval)
   returns timestamp with time zone, sql stable, body 53456a69
 dispatch_namespace(p_namespace text, p_most integer)
-  returns integer, plpgsql volatile, body 381b620b
+  returns integer, plpgsql volatile, body ee2aa9b0
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c5190131
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
@@ -288,6 +292,8 @@ gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp w
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body c8fe7314
+hand_over(p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 2ca78c6c
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
   returns void, plpgsql volatile, body c74697a2
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
@@ -298,8 +304,6 @@ initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 07c9889e
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body fb743135
-is_idle(p_namespace text)
-  returns boolean, plpgsql stable, body 1c45d5c0
 is_open(p_namespace text)
   returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)
@@ -310,8 +314,12 @@ keep_used_workflow()
   returns trigger, plpgsql volatile, body 4af1b3db
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
+line_up(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_takers text[], p_take integer, OUT handed integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
+  returns record, plpgsql stable, body e0a1114a
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
+may_pass(p_namespace text)
+  returns boolean, plpgsql stable, body b218afd7
 messages_in_flight()
   returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 8d389f63
 microseconds(p_value jsonb)
@@ -407,7 +415,7 @@ send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
 settle_one(p_worker_id text, p_result jsonb, OUT completed boolean, OUT namespace text, OUT task uuid, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
   returns record, plpgsql volatile, body 1141f630
 settle_results(p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 9df5aeda
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body d5fa88b8
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
@@ -418,6 +426,8 @@ submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body aac8d4d6
 submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f5b998ce
+take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
+  returns record, plpgsql volatile, body 5b0fdd82
 take_results(p_worker_id text, p_results jsonb[], OUT accepted jsonb[], OUT refused integer[])
   returns record, plpgsql volatile, set enable_nestloop=off, body 0ad26d03
 take_unvalidated_tasks(p_batch integer)

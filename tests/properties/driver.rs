@@ -292,12 +292,12 @@ impl<'a> Driver<'a> {
         self.reach("settled", expected.completed > 0);
         self.moved(&settled.applied, expected)?;
         self.reach("handed over", !settled.claimed.is_empty());
-        for step in settled.claimed {
-            let it = self.place(&step)?;
-            same(self.model.claim(&[it], Some(step.claim_id)), BTreeSet::from([it]))?;
-            self.held.push(step.clone());
-            self.hands.push(step);
+        for claim in settled.claimed.chunk_by(|one, other| one.claim_id == other.claim_id) {
+            let steps: Vec<Try> = claim.iter().map(|step| self.place(step)).collect::<Result<_>>()?;
+            same(self.model.claim(&steps, Some(claim[0].claim_id)), steps.into_iter().collect())?;
         }
+        self.held.extend_from_slice(&settled.claimed);
+        self.hands.extend(settled.claimed);
         Ok(())
     }
 

@@ -73,12 +73,12 @@ pub struct Settled {
 }
 
 impl Settled {
-    /// From what `settle_results` returns: each row has the outcome, and a step unless there is none.
+    /// From what `settle_results` returns: the last row has the outcome, each a step unless there is none.
     ///
     /// # Errors
     /// When the rows are others.
     pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
-        let mut settled = Self::from_row(rows.first().ok_or(sqlx::Error::RowNotFound)?)?;
+        let mut settled = Self::from_row(rows.last().ok_or(sqlx::Error::RowNotFound)?)?;
         for row in rows {
             if row.try_get::<Option<i64>, _>("claim_id")?.is_some() {
                 settled.claimed.push(ClaimedStep::from_row(row)?);

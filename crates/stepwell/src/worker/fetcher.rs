@@ -1,6 +1,5 @@
 //! Claims steps while there is room for them, each namespace in turn.
 
-use std::sync::atomic::Ordering::Relaxed;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -56,9 +55,9 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
                 if count < want {
                     // Nothing is left, most likely, and what has come since has said so.
                     let first = if count > 0 { SOON } else { shared.settings.polling_interval };
-                    lane.idle.store(true, Relaxed);
+                    lane.passes.set_empty(true);
                     shared.quiet.run_until_cancelled(wait_for_steps(&shared, &lane, &mut wakeups, &pulse, first)).await;
-                    lane.idle.store(false, Relaxed);
+                    lane.passes.set_empty(false);
                 }
             }
             Err(error) => {
@@ -80,6 +79,7 @@ async fn claim(shared: &Shared, lane: &Lane, want: usize, turn: usize) -> Result
         let steps = claim_from(shared, lane, namespace, batch).await?;
         if !steps.is_empty() {
             claimed += steps.len();
+            lane.passes.claimed(claimed);
             lane.reports.opened(&steps);
             shared.slots.put_at_hand(steps, since);
         }

@@ -2,13 +2,13 @@
 //! reporter and a heartbeat of its own, so that a database that is away holds up no other; the takers are shared.
 
 use std::collections::HashMap;
-use std::sync::atomic::AtomicBool;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
 use super::outcome::Outcome;
+use super::passes::Passes;
 use super::reporter::Reports;
 use super::Shared;
 use crate::database::Database;
@@ -23,8 +23,7 @@ pub(super) struct Lane {
     pub(super) database: Database,
     pub(super) namespaces: Vec<String>,
     pub(super) reports: Reports,
-    /// Whether the fetcher waits for steps: its queues were empty when it looked last, and nobody has said otherwise.
-    pub(super) idle: AtomicBool,
+    pub(super) passes: Passes,
     /// Told when the fetcher has ended and what it had claimed is given back.
     pub(super) drained: Notify,
     /// What is counted of each namespace.
@@ -35,7 +34,7 @@ impl Lane {
     pub(super) fn new(place: usize, database: Database, namespaces: Vec<String>) -> Self {
         let counted = namespaces.iter().map(|namespace| (namespace.clone(), database.metrics().attempts(namespace)));
         let (attempts, reports, drained) = (counted.collect(), Reports::default(), Notify::new());
-        Self { place, database, namespaces, reports, idle: AtomicBool::new(false), drained, attempts }
+        Self { place, database, namespaces, reports, passes: Passes::default(), drained, attempts }
     }
 
     /// Counts that an attempt begins.

@@ -8,6 +8,7 @@ mod handler;
 mod heartbeat;
 mod lane;
 mod outcome;
+mod passes;
 mod reporter;
 mod shares;
 mod slots;
@@ -123,7 +124,9 @@ impl Worker {
                 of_fetcher.abort.run_until_cancelled(fetch).await;
                 fetched.drained.notify_one();
             });
-            tasks.spawn(reporter::run(shared.clone(), lane.clone()));
+            for _ in 0..reporter::REPORTERS {
+                tasks.spawn(reporter::run(shared.clone(), lane.clone()));
+            }
             let (of_heartbeat, kept) = (shared.clone(), lane.clone());
             tasks.spawn(async move {
                 of_heartbeat.abort.run_until_cancelled(heartbeat::run(of_heartbeat.clone(), kept)).await;

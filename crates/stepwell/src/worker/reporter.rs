@@ -1,8 +1,9 @@
-//! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one. Few of them do
-//! not go through the queue when an orchestrator runs in this process: one transaction reports and applies them.
+//! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one, or beside it when they
+//! are many. When an orchestrator runs in this process they do not go through the queue: one transaction reports them, applies
+//! them and brings the next steps.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::collections::{HashMap, HashSet};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
@@ -20,29 +21,44 @@ use crate::telemetry::metrics::Hop;
 /// Most bytes of one report; a single larger result still goes, alone.
 const REPORT_BYTES: usize = 8 << 20;
 
-/// Most results that go past the queue: so many that a message of each would cost more than what is saved by applying many
-/// at once.
-const FEW: usize = 10;
+/// Most reports that are under way at the same time.
+pub(super) const REPORTERS: usize = 2;
+
+/// How many results must wait for a second report to set out: fewer are not worth it.
+const MANY: usize = 64;
 
 /// Results on their way, and the open steps of each claim.
 #[derive(Debug, Default)]
 pub(super) struct Reports {
-    queue: Mutex<Vec<Report>>,
+    state: Mutex<State>,
     ready: Notify,
-    in_flight: AtomicUsize,
     open: Mutex<HashMap<i64, usize>>,
     lost_leases: AtomicU64,
 }
 
+#[derive(Debug, Default)]
+struct State {
+    queue: Vec<Report>,
+    /// How many results each report under way has, by its claims. Another would have to wait for it with results of the same
+    /// claims.
+    under_way: Vec<(HashSet<i64>, usize)>,
+}
+
 impl Reports {
     pub(super) fn push(&self, report: Report) {
-        lock(&self.queue).push(report);
-        self.ready.notify_one();
+        let mut state = lock(&self.state);
+        state.queue.push(report);
+        let wanted = state.under_way.is_empty() || state.queue.len() == MANY;
+        drop(state);
+        if wanted {
+            self.ready.notify_one();
+        }
     }
 
     /// Results that the database has not taken yet.
     pub(super) fn waiting(&self) -> usize {
-        lock(&self.queue).len() + self.in_flight.load(Relaxed)
+        let state = lock(&self.state);
+        state.queue.len() + state.under_way.iter().map(|(_, results)| results).sum::<usize>()
     }
 
     /// Steps came with a claim.
@@ -73,28 +89,41 @@ impl Reports {
         self.lost_leases.load(Relaxed)
     }
 
-    fn next_batch(&self, most: usize) -> Vec<Report> {
-        let mut queue = lock(&self.queue);
-        let mut bytes = 0;
-        let count = queue
-            .iter()
-            .take(most)
-            .take_while(|report| {
-                let first = bytes == 0;
+    /// What the next report has, at most `most`; nothing when there is none, or it is better to wait for the one under way.
+    fn set_out(&self, most: usize) -> Vec<Report> {
+        let mut state = lock(&self.state);
+        let State { queue, under_way } = &mut *state;
+        if !under_way.is_empty() && queue.len() < MANY {
+            return Vec::new();
+        }
+        let (mut batch, mut rest, mut bytes) = (Vec::new(), Vec::new(), 0);
+        for report in queue.drain(..) {
+            let fits = batch.is_empty() || (batch.len() < most && bytes + report.json.len() <= REPORT_BYTES);
+            if fits && !under_way.iter().any(|(claims, _)| claims.contains(&report.claim_id)) {
                 bytes += report.json.len();
-                first || bytes <= REPORT_BYTES
-            })
-            .count();
-        let batch: Vec<Report> = queue.drain(..count).collect();
-        self.in_flight.store(batch.len(), Relaxed);
+                batch.push(report);
+            } else {
+                rest.push(report);
+            }
+        }
+        *queue = rest;
+        if !batch.is_empty() {
+            under_way.push((batch.iter().map(|report| report.claim_id).collect(), batch.len()));
+        }
         batch
+    }
+
+    /// The report of results of these claims has ended.
+    fn arrived(&self, claims: Vec<i64>) {
+        lock(&self.state).under_way.retain(|(under_way, _)| !under_way.contains(&claims[0]));
+        claims.into_iter().for_each(|claim| self.forget(claim));
     }
 }
 
 pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     let reports = &lane.reports;
     loop {
-        let batch = reports.next_batch(shared.settings.report_batch as usize);
+        let batch = reports.set_out(shared.settings.report_batch as usize);
         if batch.is_empty() {
             if shared.closing.is_cancelled() {
                 return;
@@ -113,8 +142,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
             );
             return;
         };
-        reports.in_flight.store(0, Relaxed);
-        claims.into_iter().for_each(|claim| reports.forget(claim));
+        reports.arrived(claims);
         if queued {
             lane.database.signals().publish(Topic::Results);
         }
@@ -127,10 +155,10 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
     let mut backoff = lane.database.backoff("report");
     // After a connection broke nobody knows whether the report before had been committed: refused then means done.
     let mut uncertain = false;
-    if let Some(results) = lane.database.results().filter(|_| batch.len() <= FEW) {
+    if let Some(results) = lane.database.results() {
         let json: Vec<String> = batch.iter().map(|report| report.json.clone()).collect();
         let (since, started) = (lane.database.traces().map(|_| SystemTime::now()), Instant::now());
-        match results.settle(&shared.worker_id, &json, appetite(shared, lane)).await {
+        match results.settle(&shared.worker_id, &json, appetite(shared, lane, batch.len())).await {
             Ok(settled) => {
                 note_refused(lane, &batch, &settled.refused);
                 since.into_iter().for_each(|since| trace(lane, &batch, &settled.refused, since));
@@ -186,14 +214,14 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
     true
 }
 
-/// What this worker takes of the steps that its results make ready: nothing while steps of others stand in the queue before
-/// them, or where several databases share the takers.
-fn appetite<'a>(shared: &Shared, lane: &'a Lane) -> Option<Appetite<'a>> {
-    if !lane.idle.load(Relaxed) || shared.lanes.len() > 1 || shared.quiet.is_cancelled() {
+/// What this worker takes of the steps that come next, with so many results; nothing where several databases share the takers.
+fn appetite<'a>(shared: &Shared, lane: &'a Lane, reported: usize) -> Option<Appetite<'a>> {
+    if shared.lanes.len() > 1 || shared.quiet.is_cancelled() {
         return None;
     }
-    let steps = u32::try_from(shared.slots.demand(lane.place)).unwrap_or(u32::MAX);
-    Some(Appetite { namespaces: &lane.namespaces, steps, lease: shared.settings.lease })
+    let steps = lane.passes.most(shared.slots.lacks(), reported);
+    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
+    (steps > 0).then_some(Appetite { namespaces: &lane.namespaces, steps, lease: shared.settings.lease })
 }
 
 /// Steps that came back with results, claimed.
@@ -208,6 +236,7 @@ async fn take_in(
         return;
     }
     fetcher::mark(lane, &mut steps, started, since);
+    lane.passes.passed(steps.len());
     lane.reports.opened(&steps);
     let unwanted = shared.slots.put_at_hand_unless_closed(steps, started);
     fetcher::release(shared, lane, unwanted).await;
@@ -248,4 +277,63 @@ fn replace(report: Report, error: &Error) -> Result<Report, Report> {
         other => other.to_string(),
     };
     report.refused(&message)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::outcome::Outcome;
+    use super::super::slots::tests::step;
+    use super::*;
+
+    fn report(claim_id: i64) -> Report {
+        Outcome::Complete("1".into()).report(&ClaimedStep { claim_id, ..step() }, Duration::ZERO)
+    }
+
+    fn push(reports: &Reports, claim_id: i64, count: usize) {
+        (0..count).for_each(|_| reports.push(report(claim_id)));
+    }
+
+    fn claims(batch: &[Report]) -> Vec<i64> {
+        batch.iter().map(|report| report.claim_id).collect()
+    }
+
+    #[test]
+    fn a_second_report_sets_out_with_many_results_of_other_claims() {
+        let reports = Reports::default();
+        push(&reports, 1, 3);
+        let first = reports.set_out(500);
+        assert_eq!(claims(&first), [1; 3]);
+        push(&reports, 2, MANY - 1);
+        assert!(reports.set_out(500).is_empty(), "they are few");
+        push(&reports, 1, 1);
+        let second = reports.set_out(500);
+        assert_eq!(claims(&second), [2; MANY - 1], "a result of the first claim has to wait");
+        assert_eq!(reports.waiting(), 3 + MANY);
+        push(&reports, 1, MANY);
+        assert!(reports.set_out(500).is_empty());
+        reports.arrived(claims(&first));
+        assert_eq!(claims(&reports.set_out(10)), [1; 10], "that are the most");
+    }
+
+    #[test]
+    fn a_report_has_no_more_bytes_than_it_may_but_one_result() {
+        let reports = Reports::default();
+        for size in [1, REPORT_BYTES + 1, REPORT_BYTES, 1] {
+            let mut report = report(1);
+            report.json = "1".repeat(size);
+            reports.push(report);
+        }
+        let mut sizes = Vec::new();
+        loop {
+            let batch = reports.set_out(500);
+            if batch.is_empty() {
+                break;
+            }
+            sizes.push(batch.iter().map(|report| report.json.len()).collect::<Vec<_>>());
+            reports.arrived(vec![1]);
+        }
+        assert_eq!(sizes, [vec![1, 1], vec![REPORT_BYTES + 1], vec![REPORT_BYTES]]);
+    }
 }

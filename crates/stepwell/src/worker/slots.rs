@@ -59,6 +59,14 @@ struct State {
     rate: Rate,
 }
 
+/// What a worker lacks.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Room {
+    pub(super) steps: usize,
+    /// Whether its steps take so short that the slots finish as many as there are of them within the prefetch time.
+    pub(super) brief: bool,
+}
+
 /// A step at hand.
 #[derive(Debug)]
 struct Held {
@@ -132,7 +140,7 @@ impl Slots {
         if state.closed {
             return 0;
         }
-        let ahead = (state.rate.current() * self.prefetch.as_secs_f64()) as usize;
+        let ahead = self.ahead(&mut state);
         if state.buffer.len() > ahead / 2 {
             return 0;
         }
@@ -142,6 +150,20 @@ impl Slots {
         }
         let held = state.buffer.len() + state.running.len();
         (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
+    }
+
+    /// The same for steps that come without being claimed, where one database has them all: however few they are.
+    pub(super) fn lacks(&self) -> Room {
+        let mut state = lock(&self.state);
+        let ahead = self.ahead(&mut state);
+        let held = state.buffer.len() + state.running.len();
+        let steps = (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch);
+        Room { steps, brief: ahead >= self.concurrency }
+    }
+
+    /// How many steps will be finished within the prefetch time.
+    fn ahead(&self, state: &mut State) -> usize {
+        (state.rate.current() * self.prefetch.as_secs_f64()) as usize
     }
 
     /// A claim of `want` steps of a lane has ended and brought so many; none when it failed.
@@ -394,11 +416,11 @@ impl Rate {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::Config;
 
-    fn step() -> ClaimedStep {
+    pub(in crate::worker) fn step() -> ClaimedStep {
         ClaimedStep {
             claim_id: 1,
             task_id: Uuid::now_v7(),
