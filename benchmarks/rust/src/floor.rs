@@ -1,6 +1,7 @@
-//! What this PostgreSQL can do: the five functions, called one after the other over one connection, on as many connections
-//! as asked for, with batches of one size, the same rows and JSON as the product writes, as durable. Nothing wakes,
-//! nothing is kept in memory; it is the limit that everything around the functions is compared with.
+//! What this PostgreSQL can do: the functions, called one after the other over one connection, on as many connections as
+//! asked for, with batches of one size, the same rows and JSON as the product writes, as durable: the five of the queues, or,
+//! as a worker beside its orchestrator, settle_results instead of report and apply. Nothing wakes, nothing is kept in memory;
+//! it is the limit that everything around the functions is compared with.
 
 use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use clap::Args;
 use serde_json::{json, Value};
 use sqlx::postgres::types::PgInterval;
 use sqlx::{Connection, PgConnection, Row};
+use stepwell::store::Settled;
 use stepwell::{Client, Config, Database, Workflow};
 use uuid::Uuid;
 
@@ -31,6 +33,9 @@ pub(crate) struct Options {
     /// How many connections do all of it at the same time.
     #[arg(long)]
     connections: usize,
+    /// Results bring the next steps, as beside an orchestrator.
+    #[arg(long, action = clap::ArgAction::Set)]
+    settle: bool,
 }
 
 /// What is left to do.
@@ -48,7 +53,9 @@ struct Calls {
     time: Duration,
 }
 
-const HOPS: [&str; 5] = ["submit", "initialize", "claim", "report", "apply"];
+const HOPS: [&str; 6] = ["submit", "initialize", "claim", "report", "apply", "settle"];
+
+type Hops = [Calls; HOPS.len()];
 
 pub(crate) async fn run(options: Options) -> Result<()> {
     let workflow = options.kind.workflow()?;
@@ -71,7 +78,7 @@ pub(crate) async fn run(options: Options) -> Result<()> {
     crate::done(&json!({ "seconds": seconds, "steps": options.tasks * options.kind.steps(), "hops": each })).await
 }
 
-async fn drive(options: &Options, workflow: &Workflow, tasks: usize) -> Result<[Calls; 5]> {
+async fn drive(options: &Options, workflow: &Workflow, tasks: usize) -> Result<Hops> {
     let left = Arc::new(Left { to_submit: tasks.into(), to_initialize: tasks.into(), to_finish: tasks.into() });
     let mut drivers = tokio::task::JoinSet::new();
     for number in 0..options.connections {
@@ -81,7 +88,7 @@ async fn drive(options: &Options, workflow: &Workflow, tasks: usize) -> Result<[
             Ok::<_, anyhow::Error>(driver.calls)
         });
     }
-    let mut total = [Calls::default(); 5];
+    let mut total = Hops::default();
     while let Some(calls) = drivers.join_next().await {
         for (total, calls) in total.iter_mut().zip(calls??) {
             total.count += calls.count;
@@ -95,11 +102,12 @@ struct Driver {
     connection: PgConnection,
     left: Arc<Left>,
     batch: usize,
+    settle: bool,
     worker_id: String,
     workflow: String,
     version: String,
     digest: String,
-    calls: [Calls; 5],
+    calls: Hops,
 }
 
 impl Driver {
@@ -108,6 +116,7 @@ impl Driver {
             connection: PgConnection::connect(&options.url).await?,
             left,
             batch: options.batch,
+            settle: options.settle,
             worker_id: format!("floor:{}:{number:06x}", std::process::id()),
             workflow: workflow.full_name(),
             version: workflow.version.clone(),
@@ -120,12 +129,15 @@ impl Driver {
         while self.submit().await? {}
         while self.left.to_finish.load(SeqCst) > 0 {
             let started = self.initialize().await?;
-            let results = self.claim().await?;
+            let mut results = self.claim().await?;
             let claimed = !results.is_empty();
-            if claimed {
+            while self.settle && !results.is_empty() {
+                results = self.settle(&results).await?;
+            }
+            if !results.is_empty() {
                 self.report(&results).await?;
             }
-            if !self.apply().await? && !claimed && !started {
+            if !(self.settle || self.apply().await?) && !claimed && !started {
                 tokio::time::sleep(Duration::from_micros(200)).await; // the other connections have what is left
             }
         }
@@ -168,6 +180,32 @@ impl Driver {
         Ok(popped > 0)
     }
 
+    /// Settles results, and has those of the next steps at once.
+    async fn settle(&mut self, results: &[String]) -> Result<Vec<String>> {
+        let lease = PgInterval { months: 0, days: 0, microseconds: 60_000_000 };
+        let batch = i32::try_from(self.batch)?;
+        let started = Instant::now();
+        let rows = sqlx::query("select * from stepwell.settle_results($1, $2::text[]::jsonb[], $3, false, $4, $3, $5)")
+            .bind(&self.worker_id)
+            .bind(results)
+            .bind(batch)
+            .bind([NAMESPACE].as_slice())
+            .bind(lease)
+            .fetch_all(&mut self.connection)
+            .await?;
+        self.count(5, started);
+        let settled = Settled::read(&rows)?;
+        ensure!(settled.refused.is_empty(), "{} results were refused", settled.refused.len());
+        self.left.to_finish.fetch_sub(settled.applied.finished.len(), SeqCst);
+        Ok(settled.claimed.iter().map(|it| self.result(it.claim_id, it.task_id, it.position, it.attempt)).collect())
+    }
+
+    fn result(&self, claim: i64, task_id: Uuid, step: i16, attempt: i16) -> String {
+        json!({ "claim": claim, "task_id": task_id, "step": step, "attempt": attempt, "worker": self.worker_id,
+                "duration_us": 1, "outcome": "complete", "result": 1 })
+        .to_string()
+    }
+
     /// Claims, and has the results at once.
     async fn claim(&mut self) -> Result<Vec<String>> {
         let lease = PgInterval { months: 0, days: 0, microseconds: 60_000_000 };
@@ -182,14 +220,10 @@ impl Driver {
         if !rows.is_empty() {
             self.count(2, started);
         }
-        let worker_id = &self.worker_id;
-        let result = |row: sqlx::postgres::PgRow| {
-            json!({ "claim": row.get::<i64, _>("claim_id"), "task_id": row.get::<Uuid, _>("task_id"),
-                    "step": row.get::<i16, _>("step"), "attempt": row.get::<i16, _>("attempt"), "worker": worker_id,
-                    "duration_us": 1, "outcome": "complete", "result": 1 })
-            .to_string()
-        };
-        Ok(rows.into_iter().map(result).collect())
+        Ok(rows
+            .iter()
+            .map(|row| self.result(row.get("claim_id"), row.get("task_id"), row.get("step"), row.get("attempt")))
+            .collect())
     }
 
     async fn report(&mut self, results: &[String]) -> Result<()> {
