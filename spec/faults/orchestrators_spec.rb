@@ -28,16 +28,16 @@ RSpec.describe "four orchestrators, of which one after the other is killed and r
     client = start_load
     bystanders
     progress
-    storm, every = Specs::Faults.sized(short: [3, 0.3..0.7], full: [30, 1.0..4.0])
+    storm, every, least = Specs::Faults.sized(short: [3, 0.3..0.7, 0.5], full: [30, 1.0..4.0, 0.7])
     alone = steps_per_second_while(storm, every) { replace_bystander }
-    bystanders.each(&:ready).each(&:close)
+    bystanders.each(&:ready).each(&:close).each(&:ended)
     crew.muster(orchestrator: 3)
     together = steps_per_second_while(storm, every) do
       crew.replace(:orchestrator, random)
       report.fault
     end
     report.note(steps_per_second_of_one: alone, steps_per_second_of_four_under_kills: together)
-    expect(together).to be > alone * 0.7 # what two measurements on a machine with other work differ by
+    expect(together).to be > alone * least # coarse: short windows, and a new process has all of its plans still to make
     expect(end_load(client)).to eq(0)
     conclude(again: 0)
   end

@@ -137,7 +137,8 @@ impl Driver {
             if !results.is_empty() {
                 self.report(&results).await?;
             }
-            if !(self.settle || self.apply().await?) && !claimed && !started {
+            let worked = (!self.settle && self.apply().await?) || claimed || started;
+            if !worked {
                 tokio::time::sleep(Duration::from_micros(200)).await; // the other connections have what is left
             }
         }

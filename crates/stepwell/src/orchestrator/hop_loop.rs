@@ -39,6 +39,7 @@ pub(super) async fn run<H: Hop>(
     let mut backoff = database.backoff(H::NAME);
     let pulse = database.pulse(H::NAME, polling_interval);
     let mut batch = largest;
+    let mut in_vain: u32 = 0;
     while !shutdown.is_cancelled() {
         wakeups.mark_unchanged(); // what is said from here on is heard below
         let outcome = hop.run(batch).await;
@@ -53,11 +54,14 @@ pub(super) async fn run<H: Hop>(
             Ok(count) if count < batch / 2 || count == 0 => {
                 backoff.succeeded();
                 batch = largest;
+                in_vain = if count == 0 { in_vain.saturating_add(1) } else { 0 };
                 // Nothing is left: a hop that leaves something takes half of what it may. What has come since has said so.
-                shutdown.run_until_cancelled(wait_for_work(&hop, polling_interval, &mut wakeups, &pulse)).await;
+                let work = wait_for_work(&hop, polling_interval, &mut wakeups, &pulse, &mut in_vain);
+                shutdown.run_until_cancelled(work).await;
             }
             Ok(_) => {
                 backoff.succeeded();
+                in_vain = 0;
                 batch = batch.saturating_mul(2).min(largest);
             }
             Err(error) if error.is_transient() => pause(backoff.failed(&error), &shutdown).await,
@@ -83,11 +87,99 @@ pub(super) async fn run<H: Hop>(
 }
 
 /// Until something wakes the loop, or a look finds work. A look that fails is left to the hop, which handles it.
-async fn wait_for_work<H: Hop>(hop: &H, polling_interval: Duration, wakeups: &mut Wakeups, pulse: &Pulse) {
-    while tokio::time::timeout(polling_interval, wakeups.changed()).await.is_err() {
+///
+/// A message wakes all orchestrators, and one of them gets it. Where a loop was woken in vain several times, others are quick
+/// enough: it lets them go first, and looks a little later whether they left anything. So many orchestrators take no more
+/// of the database than one while one is enough, and share the work when it is not.
+async fn wait_for_work<H: Hop>(
+    hop: &H,
+    polling_interval: Duration,
+    wakeups: &mut Wakeups,
+    pulse: &Pulse,
+    in_vain: &mut u32,
+) {
+    loop {
+        let woken = tokio::time::timeout(polling_interval, wakeups.changed()).await.is_ok();
+        if woken {
+            let late = lateness(*in_vain);
+            if late.is_zero() {
+                return;
+            }
+            tokio::time::sleep(late).await;
+            wakeups.mark_unchanged();
+        }
         if hop.look().await.unwrap_or(true) {
             return;
         }
+        *in_vain = in_vain.saturating_add(u32::from(woken));
         pulse.succeeded(); // a turn that found nothing to do
+    }
+}
+
+/// How much later a loop sets out that has been woken in vain so many times in a row.
+fn lateness(in_vain: u32) -> Duration {
+    Duration::from_millis(u64::from(in_vain.saturating_sub(2).min(10)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::telemetry::health::Loops;
+
+    /// A hop that finds work when it has looked so often.
+    struct Looks {
+        needed: u32,
+        done: AtomicU32,
+    }
+
+    impl Hop for Looks {
+        const NAME: &'static str = "looks";
+        const QUEUE: &'static str = "none";
+        const HOP: metrics::Hop = metrics::Hop::Apply;
+
+        async fn run(&self, _batch: u32) -> Result<u32> {
+            Ok(0)
+        }
+
+        async fn look(&self) -> Result<bool> {
+            Ok(self.done.fetch_add(1, Relaxed) + 1 >= self.needed)
+        }
+    }
+
+    /// Wakes a loop that has been woken in vain so often. Returns how often it looks, and was woken in vain then.
+    async fn wake(before: u32, needed: u32) -> (u32, u32) {
+        let (waker, mut wakeups) = watch::channel(0);
+        let hop = Looks { needed, done: AtomicU32::new(0) };
+        let pulse = Loops::default().begin("looks", Duration::from_secs(60));
+        let mut in_vain = before;
+        let waking = async {
+            loop {
+                waker.send_modify(|count| *count += 1);
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        tokio::select! {
+            () = wait_for_work(&hop, Duration::from_secs(60), &mut wakeups, &pulse, &mut in_vain) => {}
+            () = waking => {}
+        }
+        (hop.done.load(Relaxed), in_vain)
+    }
+
+    #[tokio::test]
+    async fn who_is_woken_in_vain_looks_whether_others_left_anything() {
+        assert_eq!(wake(0, 9).await, (0, 0), "sets out at once");
+        assert_eq!(wake(2, 9).await, (0, 2));
+        assert_eq!(wake(3, 1).await, (1, 3), "there is work: no matter how often there was none");
+        assert_eq!(wake(3, 4).await, (4, 6));
+    }
+
+    #[test]
+    fn nobody_is_late_by_more_than_a_moment() {
+        let late = [0, 2, 3, 7, 12, u32::MAX].map(|in_vain| lateness(in_vain).as_millis());
+        assert_eq!(late, [0, 0, 1, 5, 10, 10]);
     }
 }
