@@ -1,5 +1,5 @@
 //! The result loop: `step_results` -> finished, retried and failed steps, and the queues of the newly ready. A worker of
-//! the same process that has few results brings them past the queue.
+//! the same process brings its results past the queue.
 
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};

@@ -88,7 +88,7 @@ impl Settled {
     }
 }
 
-/// What a worker would take of the steps that its results make ready.
+/// What a worker would take of the steps that come next: those that its results make ready, and those that are next in line.
 #[derive(Debug, Clone, Copy)]
 pub struct Appetite<'a> {
     /// Of these namespaces.
@@ -195,7 +195,7 @@ impl Store {
     }
 
     /// Reports results, as [`report_results`](Self::report_results), and applies them in the same transaction; `batch`: at
-    /// most this many steps are dispatched then. With an appetite, steps that became ready may come back claimed.
+    /// most this many steps are dispatched then. With an appetite, the next steps may come back claimed.
     pub async fn settle_results(
         &self,
         worker_id: &str,

@@ -148,17 +148,19 @@ impl Slots {
             let held = state.held(self.rooms.len());
             return state.shares.demand(lane, self.concurrency + ahead, &held, self.claim_batch);
         }
-        let held = state.buffer.len() + state.running.len();
-        (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
+        self.missing(&state, ahead)
     }
 
     /// The same for steps that come without being claimed, where one database has them all: however few they are.
     pub(super) fn lacks(&self) -> Room {
         let mut state = lock(&self.state);
         let ahead = self.ahead(&mut state);
+        Room { steps: self.missing(&state, ahead), brief: ahead >= self.concurrency }
+    }
+
+    fn missing(&self, state: &State, ahead: usize) -> usize {
         let held = state.buffer.len() + state.running.len();
-        let steps = (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch);
-        Room { steps, brief: ahead >= self.concurrency }
+        (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
     }
 
     /// How many steps will be finished within the prefetch time.
