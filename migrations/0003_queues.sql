@@ -162,43 +162,57 @@ $$;
 -- one that failed may be in another process's hands by now, and this one be good. A message that fails goes to
 -- dead_letters; the step whose it was ends in error that says why, so that nothing hangs. Of several results in one message
 -- each first becomes a message.
+-- What PostgreSQL says of a failure can quote the message, and texts that are stored for people hold no secrets: the caller
+-- masks them. So a message that fails with anything but p_problem stays where it is, and what it fails with is returned; the
+-- caller masks that and calls again, with it and, as p_reason, what is to be stored. A p_reason without a p_problem is
+-- stored whatever the message fails with.
 -- Called by: the orchestrator's loops and workers, after bisecting. Locks: the message, then those of the hop it belongs
--- to. Returns whether there was a message.
-create function stepwell.bury_message(p_queue text) returns boolean
+-- to. Returns null when the message, if there was one, is out of the way.
+create function stepwell.bury_message(p_queue text, p_problem text default null, p_reason text default null) returns text
 language plpgsql as $$
 declare
   v_messages jsonb[];
   v_times    timestamptz[];
+  v_problem  text;
   v_failure  jsonb;
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_queue, 1) m;
   if v_messages is null then
-    return false;
+    return null;
   end if;
   if p_queue = 'step_results' then
     v_messages := array(select stepwell.with_worker(r, v_messages[1] ->> 'worker') from stepwell.results_of(v_messages[1]) r);
     if cardinality(v_messages) > 1 then -- only one of them is bad
       perform stepwell.send_step_results(v_messages);
-      return true;
+      return null;
     end if;
   end if;
   begin
     perform stepwell.handle_messages(p_queue, v_messages, v_times);
+    return null;
   exception
     when transaction_rollback or insufficient_resources or operator_intervention or system_error
          or syntax_error_or_access_rule_violation or invalid_transaction_state or invalid_schema_name then
       raise; -- none of the message's fault
     when sqlstate 'SW000' then
       perform pgmq.send(p_queue, v_messages[1]); -- a step that can be claimed: it is the next worker's
+      return null;
     when others then
-      insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
-      values (p_queue, v_messages[1], sqlerrm, v_times[1], stepwell.now());
-      v_failure := stepwell.as_failure(p_queue, v_messages[1], sqlerrm);
-      if stepwell.is_result(v_failure) then
-        perform stepwell.apply_messages(array[v_failure], v_times, array[v_failure ->> 'worker']);
-      end if;
+      v_problem := sqlerrm;
   end;
-  return true;
+  if p_reason is null or v_problem <> coalesce(p_problem, v_problem) then
+    raise exception using errcode = 'SW001';
+  end if;
+  insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+  values (p_queue, v_messages[1], p_reason, v_times[1], stepwell.now());
+  v_failure := stepwell.as_failure(p_queue, v_messages[1], p_reason);
+  if stepwell.is_result(v_failure) then
+    perform stepwell.apply_messages(array[v_failure], v_times, array[v_failure ->> 'worker']);
+  end if;
+  return null;
+exception
+  when sqlstate 'SW001' then
+    return v_problem;
 end
 $$;
 

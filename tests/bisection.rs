@@ -38,6 +38,16 @@ async fn poison(session: &mut Session) -> Result<()> {
     Ok(())
 }
 
+/// Buries the oldest message of a queue, unless it can be handled, as processes do.
+async fn bury(session: &mut Session, queue: &str) -> Result<()> {
+    let call = format!("select stepwell.bury_message('{queue}')");
+    if let Some(problem) = session.value::<Option<String>>(&call).await? {
+        let call = format!("select stepwell.bury_message('{queue}', '{problem}', '{problem}')");
+        assert_eq!(session.value::<Option<String>>(&call).await?, None);
+    }
+    Ok(())
+}
+
 async fn two_results(session: &mut Session, first: &str) -> Result<Vec<Uuid>> {
     session.register(&chain(1)).await?;
     let mut tasks = Vec::new();
@@ -59,7 +69,7 @@ async fn a_result_that_cannot_be_applied_is_buried_and_its_step_ends_in_error() 
     assert!(session.apply(1).await.is_err());
     assert_eq!(session.queued("step_results").await?, 2, "a batch that fails leaves everything as it was");
 
-    assert!(session.value::<bool>("select stepwell.bury_message('step_results')").await?);
+    bury(&mut session, "step_results").await?;
     assert_eq!(session.dead_reasons().await?, ["poisoned"]);
     assert_eq!(
         (session.task_state(tasks[0]).await?, session.steps(tasks[0]).await?),
@@ -68,7 +78,8 @@ async fn a_result_that_cannot_be_applied_is_buried_and_its_step_ends_in_error() 
     let told: String = session.value("select kind || ': ' || message from stepwell.step_attempts").await?;
     assert_eq!(told, "permanent: the result cannot be applied: poisoned");
     assert_eq!(session.apply(1).await?.finished, [tasks[1]]);
-    assert!(!session.value::<bool>("select stepwell.bury_message('step_results')").await?, "nothing is left");
+    bury(&mut session, "step_results").await?; // nothing is left
+    assert_eq!(session.count("dead_letters").await?, 1);
     drop(session);
     db.finish().await
 }
@@ -91,7 +102,7 @@ async fn a_bad_result_does_not_take_those_of_its_report_with_it() -> Result<()> 
     let (mut states, mut rounds) = (Vec::new(), 0);
     while session.queued("step_results").await? > 0 {
         if session.apply(1).await.is_err() {
-            session.value::<bool>("select stepwell.bury_message('step_results')").await?;
+            bury(&mut session, "step_results").await?;
         }
         rounds += 1;
         assert!(rounds < 10);
@@ -119,10 +130,10 @@ async fn a_good_message_is_not_buried_in_place_of_a_bad_one_that_another_orchest
     let tasks = two_results(&mut session, r#""poison""#).await?;
     assert!(session.apply(1).await.is_err());
     other.run("begin; select from pgmq.q_step_results order by msg_id limit 1 for update").await?;
-    session.value::<bool>("select stepwell.bury_message('step_results')").await?;
+    bury(&mut session, "step_results").await?;
     assert_eq!(session.task_state(tasks[1]).await?, "complete");
     other.run("rollback").await?;
-    session.value::<bool>("select stepwell.bury_message('step_results')").await?;
+    bury(&mut session, "step_results").await?;
     assert_eq!(session.task_state(tasks[0]).await?, "error");
     assert_eq!(session.count("dead_letters").await?, 1);
     drop((session, other));
@@ -140,13 +151,12 @@ async fn a_step_that_cannot_be_claimed_is_buried_and_a_good_one_in_its_place_is_
     session.initialize(10).await?;
     assert!(session.claim(2).await.is_err());
 
-    let bury = "select stepwell.bury_message('test_queue')";
     other.run("begin; select from pgmq.q_test_queue order by msg_id limit 1 for update").await?;
-    assert!(session.value::<bool>(bury).await?);
+    bury(&mut session, "test_queue").await?;
     assert_eq!((session.steps(good).await?, session.count("dead_letters").await?), ("a enqueued".into(), 0));
     other.run("rollback").await?;
 
-    assert!(session.value::<bool>(bury).await?);
+    bury(&mut session, "test_queue").await?;
     assert_eq!(session.steps(bad).await?, "a error");
     let told: String = session.value("select code || ' ' || message from stepwell.step_attempts").await?;
     assert_eq!(told, "CANNOT_START the step cannot be started: poisoned");
@@ -157,12 +167,77 @@ async fn a_step_that_cannot_be_claimed_is_buried_and_a_good_one_in_its_place_is_
 }
 
 #[tokio::test]
+async fn a_message_is_buried_only_for_the_reason_that_was_given_for_its_problem() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    poison(&mut session).await?;
+    let tasks = two_results(&mut session, r#""poison""#).await?;
+    for call in [
+        "select stepwell.bury_message('step_results')",
+        "select stepwell.bury_message('step_results', 'another', 'masked')",
+    ] {
+        assert_eq!(session.value::<Option<String>>(call).await?.as_deref(), Some("poisoned"));
+        assert_eq!((session.count("dead_letters").await?, session.queued("step_results").await?), (0, 2));
+        assert_eq!(session.steps(tasks[0]).await?, "a enqueued");
+    }
+    let call = "select stepwell.bury_message('step_results', null, 'whatever it is')";
+    assert_eq!(session.value::<Option<String>>(call).await?, None);
+    assert_eq!(session.dead_reasons().await?, ["whatever it is"]);
+    assert_eq!(session.steps(tasks[0]).await?, "a error");
+    session.apply(10).await?;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_postgresql_says_of_a_bad_message_is_stored_without_the_secrets_in_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let config = config()?;
+    let orchestrator = orchestrator(&db, &config).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let mut session = db.session().await?;
+    session
+        .run(
+            "create sequence public.tries;
+             create function public.tell() returns trigger language plpgsql as
+               'begin raise exception ''cannot reach %'', new.context ->> ''url''; end';
+             create function public.tell_result() returns trigger language plpgsql as
+               'begin raise exception ''% at try %'', new.result ->> ''url'', nextval(''public.tries''); end';
+             create trigger tell before insert on stepwell.tasks
+               for each row when (new.context ? 'url') execute function public.tell();
+             create trigger tell before update on stepwell.steps
+               for each row when (new.result ? 'url') execute function public.tell_result()",
+        )
+        .await?;
+    let secret = r#"{"url": "redis://user:hunter2@cache/0"}"#;
+    let handlers = Handlers::new().with("a", move |_: Arc<ClaimedStep>| async move { Ok(secret.to_owned()) });
+    let worker = worker(orchestrator.database(), 1, handlers).await?;
+
+    let submitted = client.submit(&[request("test/chain", secret), request("test/chain", "{}")]).await?;
+    let tasks: Vec<Uuid> = submitted.iter().map(|submitted| submitted.task_id).collect();
+    wait(&client, &tasks).await?;
+
+    let mut reasons = session.dead_reasons().await?;
+    reasons.sort();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert_eq!(reasons[0], "cannot reach redis://user:***@cache/0");
+    assert!(reasons[1].starts_with("redis://user:***@cache/0 at try "), "{reasons:?}");
+    let told: String = session.value("select message from stepwell.step_attempts").await?;
+    assert_eq!(told, format!("the result cannot be applied: {}", reasons[1]));
+    drop(session);
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test]
 async fn what_is_wrong_with_the_schema_buries_nothing() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
     two_results(&mut session, "0").await?;
     session.run("alter table stepwell.steps rename to not_steps").await?;
-    assert!(session.value::<bool>("select stepwell.bury_message('step_results')").await.is_err());
+    assert!(bury(&mut session, "step_results").await.is_err());
     session.run("alter table stepwell.not_steps rename to steps").await?;
     assert_eq!((session.count("dead_letters").await?, session.queued("step_results").await?), (0, 2));
     session.apply(10).await?;
@@ -182,7 +257,7 @@ async fn a_collision_of_transactions_buries_nothing() -> Result<()> {
              create trigger collide before update on stepwell.steps for each row execute function public.collide()",
         )
         .await?;
-    assert!(session.value::<bool>("select stepwell.bury_message('step_results')").await.is_err());
+    assert!(bury(&mut session, "step_results").await.is_err());
     session.run("drop trigger collide on stepwell.steps").await?;
     assert_eq!((session.count("dead_letters").await?, session.queued("step_results").await?), (0, 2));
     assert_eq!(session.apply(10).await?.finished.len(), tasks.len());

@@ -63,7 +63,7 @@ fn whatever_happens_in_whatever_order_ends_as_the_model_says() -> Result<()> {
     let runtime = Runtime::new()?;
     let db = runtime.block_on(TestDatabase::new())?;
     let session = runtime.block_on(db.session())?;
-    let (failure, reached) = check(&runtime, session, TestRunner::new(config(effort::rounds(64, 200))), 40)?;
+    let (failure, reached) = check(&runtime, session, TestRunner::new(config(effort::rounds(64, 150))), 40)?;
     println!("{reached:#?}");
     if let Some((why, case)) = failure {
         bail!("{why}\nin {case:?}");

@@ -230,8 +230,8 @@ as_uuid(p_text text)
   returns uuid, plpgsql immutable, body 5579e3b1
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
-bury_message(p_queue text)
-  returns boolean, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body a52e71a7
+bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFAULT NULL::text)
+  returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 6a2efcef
 bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
   returns integer, plpgsql volatile, body 235706f5
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)

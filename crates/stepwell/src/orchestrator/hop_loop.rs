@@ -78,7 +78,7 @@ pub(super) async fn run<H: Hop>(
                 );
                 database.note_warning(H::NAME, format!("a message goes to the dead letters: {error}"));
                 match database.store().bury_message(H::QUEUE).await {
-                    Ok(_) => batch = 2.min(largest),
+                    Ok(()) => batch = 2.min(largest),
                     Err(error) => pause(backoff.failed(&error), &shutdown).await,
                 }
             }

@@ -10,6 +10,10 @@ use super::claims::{interval, ClaimedStep};
 use super::{OrFail, Store};
 use crate::config;
 use crate::error::Result;
+use crate::telemetry::mask_text;
+
+/// How often a message is tried whose failure says something else each time.
+const BURY_ATTEMPTS: u32 = 5;
 
 /// Outcome of one `initialize_tasks`.
 #[derive(Debug, Clone, Default, FromRow)]
@@ -308,9 +312,26 @@ impl Store {
         self.bounded(call).await.or_fail(self)
     }
 
-    /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again. Returns whether there
-    /// was one.
-    pub async fn bury_message(&self, queue: &str) -> Result<bool> {
-        sqlx::query_scalar("select stepwell.bury_message($1)").bind(queue).fetch_one(self).await.or_fail(self)
+    /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again, with a reason that has
+    /// no secrets in it.
+    pub async fn bury_message(&self, queue: &str) -> Result<()> {
+        let mut problem: Option<String> = None;
+        let mut reason = None;
+        for attempt in 1.. {
+            // One that says something else each time is buried with what it said last.
+            let same = problem.filter(|_| attempt < BURY_ATTEMPTS);
+            problem = sqlx::query_scalar("select stepwell.bury_message($1, $2, $3)")
+                .bind(queue)
+                .bind(same)
+                .bind(reason)
+                .fetch_one(self)
+                .await
+                .or_fail(self)?;
+            match &problem {
+                Some(said) => reason = Some(mask_text(said).into_owned()),
+                None => break,
+            }
+        }
+        Ok(())
     }
 }
