@@ -35,7 +35,7 @@ create table stepwell.workflow_steps (
   retryable_errors text[],
   config         jsonb,
   primary key (workflow_id, position),
-  unique (workflow_id, name)
+  unique (name, workflow_id) -- so that a step is never looked for among all of its workflow
 );
 comment on table stepwell.workflow_steps is 'A step of a definition, in topological order. Positions name it in the arrays; null stands for an empty array.';
 

@@ -1,32 +1,44 @@
 -- Hop 2 of 5: turns requests into tasks with steps and enqueues the root steps; then fills the queues with what waits for
 -- its turn.
 -- Called by: the orchestrator's request loop. p_batch: at most this many requests, and as many steps to fill up with.
--- p_traced: whether to return the trace contexts that came with requests.
--- Locks: the messages it pops (SKIP LOCKED), then as dispatch_steps. Tasks: -> in_progress, pending (to be validated) or error (rejected).
--- Steps: -> enqueued (roots) or pending.
-create function stepwell.initialize_tasks(p_batch integer, p_traced boolean default false)
+-- p_traced: whether to return the trace contexts that came with requests. p_worker_id: a worker beside the orchestrator, which
+-- finds the queues of p_namespaces empty: of a request that came alone up to p_take root steps come back claimed for it for
+-- p_lease, as claim_steps returns them. The last row has the outcome, and nulls where there is no step.
+-- Locks: the messages it pops (SKIP LOCKED), then as dispatch_steps. Tasks: -> in_progress, pending (to be validated) or error
+-- (rejected). Steps: -> enqueued (roots) or pending.
+create function stepwell.initialize_tasks(
+  p_batch integer, p_traced boolean default false, p_worker_id text default null, p_namespaces text[] default '{}',
+  p_take integer default 0, p_lease interval default null)
 returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
-               namespaces text[], finished uuid[], traces text)
+               namespaces text[], finished uuid[], traces text,
+               claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
+               workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text,
+               results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
   v_messages jsonb[];
   v_times    timestamptz[];
+  v_one      record;
+  v_placed   record;
   v_outcome  record;
-  v_sent     text[];
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_requests(p_batch) m;
   if v_messages is null then
     -- unvalidated: also what an orchestrator left that died before it could check them
     return query select 0, 0, 0, (select count(*)::integer from (select from stepwell.unvalidated_tasks limit 1) u), 0,
-                        '{}'::text[], '{}'::uuid[], null::text;
+                        '{}'::text[], '{}'::uuid[], null::text, (null::stepwell.claimed_step).*;
     return;
   end if;
   if cardinality(v_messages) = 1 then
-    v_sent := stepwell.initialize_one(v_messages[1], v_times[1]);
-    if v_sent is not null then
-      return query select 1, 1, 0, 0, 0, v_sent || d.namespaces, '{}'::uuid[],
-                          case when p_traced then stepwell.request_traces(v_messages) end
-                     from stepwell.dispatch_steps(p_batch) d;
+    select * into v_one from stepwell.initialize_one(v_messages[1], v_times[1]);
+    if v_one.roots is not null then
+      select * into v_placed
+        from stepwell.place_steps(v_one.namespace, v_one.task_id, v_one.roots, p_namespaces, p_take);
+      return query
+        select 1, 1, 0, 0, 0, v_placed.namespaces || d.namespaces, '{}'::uuid[],
+               case when p_traced then stepwell.request_traces(v_messages) end, c.*
+          from stepwell.dispatch_steps(p_batch) d
+          left join stepwell.claim_each(v_one.namespace, v_one.task_id, v_placed.handed, p_worker_id, p_lease) c on true;
       return;
     end if;
   end if;
@@ -34,7 +46,7 @@ begin
   return query
     select v_outcome.popped, v_outcome.initialized, v_outcome.rejected, v_outcome.unvalidated, v_outcome.dead,
            v_outcome.namespaces || d.namespaces, v_outcome.finished,
-           case when p_traced then stepwell.request_traces(v_messages) end
+           case when p_traced then stepwell.request_traces(v_messages) end, (null::stepwell.claimed_step).*
       from stepwell.dispatch_steps(p_batch) d;
 end
 $$;
@@ -113,7 +125,8 @@ begin
            case when r.problem is not null then 'error'
                 when r.unvalidated then 'pending' else 'in_progress' end::stepwell.task_state,
            coalesce(r.priority, w.priority), r.message ->> 'idempotency_key',
-           stepwell.concurrency_key(w.concurrency_key, r.context), r.message ->> 'correlation_id',
+           case when w.concurrency_key is not null then stepwell.concurrency_key(w.concurrency_key, r.context) end,
+           r.message ->> 'correlation_id',
            r.tags, r.problem, r.message -> 'trace_context', r.context
       from requests r
       join stepwell.workflows w using (workflow_id)
@@ -164,21 +177,22 @@ begin
 end
 $$;
 
--- What initialize_requests does, for the usual one alone: a good request for a new task, its context checked. Null for any
--- other, of which nothing is changed; else the namespaces whose queues got messages. What sets up a statement for many
--- takes longer than all that is done for one. Called by: initialize_tasks.
-create function stepwell.initialize_one(p_message jsonb, p_time timestamptz) returns text[]
+-- What initialize_requests does, for the usual one alone: a good request for a new task, its context checked. roots: its first
+-- steps, enqueued with attempt 1, for which the caller has to find a place; null for any other request, of which nothing is
+-- changed. What sets up a statement for many takes longer than all that is done for one. Called by: initialize_tasks.
+create function stepwell.initialize_one(
+  p_message jsonb, p_time timestamptz, out namespace text, out task_id uuid, out roots smallint[])
 language plpgsql as $$
+#variable_conflict use_column
 declare
   v_task     uuid     := (stepwell.read_task_ids(array[p_message]))[1];
   v_priority smallint := stepwell.priority_level(p_message ->> 'priority');
   v_context  jsonb    := coalesce(p_message -> 'context', '{}');
   v_workflow stepwell.workflows;
-  v_roots    smallint[];
 begin
   if v_task is null or jsonb_typeof(v_context) <> 'object'
      or (v_priority is null and coalesce(p_message -> 'priority', 'null') <> 'null') then
-    return null;
+    return;
   end if;
   select w.* into v_workflow
     from stepwell.workflows w
@@ -187,20 +201,21 @@ begin
      and w.version = coalesce(p_message ->> 'version', w.version)
    order by w.workflow_id desc limit 1;
   if not found or (v_workflow.input_schema is not null and p_message ->> 'validated' is distinct from v_workflow.digest) then
-    return null;
+    return;
   end if;
   insert into stepwell.tasks
          (task_id, created_at, deadline, workflow_id, steps_remaining, state, priority, idempotency_key, concurrency_key,
           correlation_id, tags, trace_context, context)
   values (v_task, p_time, p_time + v_workflow.timeout, v_workflow.workflow_id, v_workflow.steps, 'in_progress',
           coalesce(v_priority, v_workflow.priority), p_message ->> 'idempotency_key',
-          stepwell.concurrency_key(v_workflow.concurrency_key, v_context), p_message ->> 'correlation_id',
+          case when v_workflow.concurrency_key is not null
+               then stepwell.concurrency_key(v_workflow.concurrency_key, v_context) end, p_message ->> 'correlation_id',
           case when jsonb_typeof(p_message -> 'tags') = 'array'
                then (select array_agg(t) from jsonb_array_elements_text(p_message -> 'tags') t) end,
           p_message -> 'trace_context', v_context)
   on conflict (task_id) do nothing;
   if not found then
-    return null;
+    return;
   end if;
   if v_workflow.timeout is not null then
     insert into stepwell.task_deadlines (due_at, task_id) values (p_time + v_workflow.timeout, v_task);
@@ -212,11 +227,10 @@ begin
     from stepwell.workflow_steps s
    where s.workflow_id = v_workflow.workflow_id
    order by s.position;
-  select array_agg(s.position order by s.position) into v_roots
-    from stepwell.workflow_steps s where s.workflow_id = v_workflow.workflow_id and s.depends_on is null;
-  return stepwell.enqueue_steps(array_fill(v_workflow.namespace, array[cardinality(v_roots)]),
-                                array_fill(v_task, array[cardinality(v_roots)]), v_roots,
-                                array_fill(1::smallint, array[cardinality(v_roots)]));
+  namespace := v_workflow.namespace;
+  task_id := v_task;
+  roots := array(select s.position from stepwell.workflow_steps s
+                  where s.workflow_id = v_workflow.workflow_id and s.depends_on is null order by s.position);
 end
 $$;
 

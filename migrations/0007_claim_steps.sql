@@ -46,7 +46,7 @@ $$;
 -- The same for attempts that are named; arrays run in parallel. p_messages: where they are from, for the dead letters when there
 -- are no such steps. A claim is of few steps, because a report locks and rewrites the claims of its results: several at a time
 -- do not meet in one, and what is rewritten is short.
--- Called by: claim_steps, hand_over. Takes no locks.
+-- Called by: claim_steps, settle_results. Takes no locks.
 create function stepwell.claim_named(
   p_namespace text, p_messages jsonb[], p_times timestamptz[], p_task_ids uuid[], p_positions smallint[],
   p_attempts smallint[], p_worker_id text, p_lease interval)
@@ -85,8 +85,10 @@ begin
            ws.config::text, t.context::text,
            case when r.depends_on is not null then
              (select jsonb_object_agg(d.name, d.result)::text
-                from unnest(r.depends_on) as p (position) -- one by one by key, however many steps the task has
-                join stepwell.steps d on d.task_id = r.task_id and d.position = p.position) end,
+                from unnest(r.depends_on) as p (position)
+               cross join lateral ( -- one by one by key, however many steps the task has
+                 select s.name, s.result from stepwell.steps s
+                  where s.task_id = r.task_id and s.position = p.position offset 0) d) end,
            t.correlation_id, t.trace_context::text,
            (extract(epoch from stepwell.now() - r.enqueued_at) * 1000)::bigint
       from runnable r
@@ -98,7 +100,7 @@ end
 $$;
 
 -- The same for one attempt: what sets up the statement above for many takes longer than all that is done for one.
--- p_since: when its message came into the queue. Called by: claim_steps, settle_results. Takes no locks. Returns nothing
+-- p_since: when its message came into the queue. Called by: claim_steps, claim_each. Takes no locks. Returns nothing
 -- when the step is not on that attempt, or there is no such step.
 create function stepwell.claim_step(
   p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval,
@@ -127,5 +129,21 @@ begin
     returning c.claim_id into v_step.claim_id;
     return next v_step;
   end if;
+end
+$$;
+
+-- The same for the first attempts of steps of one task, each in a claim of its own.
+-- Called by: initialize_tasks, settle_results. Takes no locks.
+create function stepwell.claim_each(
+  p_namespace text, p_task_id uuid, p_positions smallint[], p_worker_id text, p_lease interval)
+returns setof stepwell.claimed_step
+language plpgsql as $$
+declare
+  v_position smallint;
+begin
+  foreach v_position in array p_positions loop
+    return query select * from stepwell.claim_step(p_namespace, p_task_id, v_position, 1::smallint, p_worker_id, p_lease,
+                                                   clock_timestamp());
+  end loop;
 end
 $$;

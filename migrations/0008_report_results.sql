@@ -11,52 +11,53 @@
 create function stepwell.report_results(p_worker_id text, p_results jsonb[]) returns integer[]
 language plpgsql as $$
 declare
+  v_named record;
   v_taken record;
 begin
-  select * into v_taken from stepwell.take_results(p_worker_id, p_results);
-  if v_taken.accepted <> '{}' then
-    perform stepwell.send_results(p_worker_id, v_taken.accepted);
+  select * into v_named from stepwell.read_steps(p_results);
+  select * into v_taken
+    from stepwell.take_results(p_worker_id, array(select stepwell.as_bigint(r ->> 'claim') from unnest(p_results) r),
+                               v_named.task_ids, v_named.positions, v_named.attempts);
+  if cardinality(v_taken.refused) = 0 then
+    perform stepwell.send_results(p_worker_id, p_results);
+  elsif v_taken.accepted is not null then
+    perform stepwell.send_results(p_worker_id, array(select p_results[o] from unnest(v_taken.accepted) o));
   end if;
   return v_taken.refused;
 end
 $$;
 
--- report_results without the queue: takes the steps of results out of the claims that hold them. refused: their 1-based
--- places. Called by: report_results, settle_results. Locks: claims by id.
-create function stepwell.take_results(p_worker_id text, p_results jsonb[], out accepted jsonb[], out refused integer[])
+-- Takes the steps of results out of the claims that hold them; arrays run in parallel. accepted: the 1-based places of those that
+-- were held; refused: of the others. Called by: report_results, settle_results. Locks: claims by id.
+create function stepwell.take_results(
+  p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
+  out accepted integer[], out refused integer[])
 language plpgsql as $$
-declare
-  v_claims   bigint[] := array(select stepwell.as_bigint(r ->> 'claim') from unnest(p_results) r);
-  v_named    record;
-  v_accepted bigint[];
 begin
-  select * into v_named from stepwell.read_steps(p_results);
-  perform from stepwell.claims c where c.claim_id = any (v_claims) and c.worker_id = p_worker_id
+  perform from stepwell.claims c where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
     order by c.claim_id for update;
 
   with held as materialized ( -- unnested once: joined first, it would be once a result
     select c.claim_id, u.task_id, u.position, u.attempt
       from stepwell.claims c, unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
-     where c.claim_id = any (v_claims) and c.worker_id = p_worker_id
+     where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
   )
-  select array_agg(r.ordinality) into v_accepted
-    from unnest(v_claims, v_named.task_ids, v_named.positions, v_named.attempts)
+  select array_agg(r.ordinality::integer order by r.ordinality) into accepted
+    from unnest(p_claims, p_task_ids, p_positions, p_attempts)
          with ordinality as r (claim_id, task_id, position, attempt, ordinality)
     join held h using (claim_id, task_id, position, attempt);
 
-  if cardinality(v_accepted) = cardinality(p_results) then -- the rare ones leave the common path alone
-    perform stepwell.shrink_claims(v_claims, v_named.task_ids, v_named.positions);
-    accepted := p_results;
+  if cardinality(accepted) = cardinality(p_claims) then -- the rare ones leave the common path alone
+    perform stepwell.shrink_claims(p_claims, p_task_ids, p_positions);
     refused := '{}';
     return;
   end if;
-  if v_accepted is not null then
-    perform stepwell.shrink_claims(array_agg(v_claims[o]), array_agg(v_named.task_ids[o]), array_agg(v_named.positions[o]))
-       from unnest(v_accepted) o;
+  if accepted is not null then
+    perform stepwell.shrink_claims(array_agg(p_claims[o]), array_agg(p_task_ids[o]), array_agg(p_positions[o]))
+       from unnest(accepted) o;
   end if;
-  accepted := array(select p_results[o] from unnest(v_accepted) o order by o);
-  refused := array(select o::integer from generate_series(1, cardinality(p_results)) o
-                    where o <> all (coalesce(v_accepted, '{}')) order by o);
+  refused := array(select o from generate_series(1, cardinality(p_claims)) o
+                    where o <> all (coalesce(accepted, '{}')) order by o);
 end
 $$;
 

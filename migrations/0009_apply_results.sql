@@ -73,14 +73,16 @@ language sql immutable as $$
 $$;
 
 -- Hops 4, 5 and 3 in one, for a worker that has an orchestrator in its process: what apply_results does, with what p_worker_id
--- reports instead of what stands in the queue. refused: as report_results returns it. Up to p_take steps that come next, of
--- p_namespaces, come back claimed for p_lease, as claim_steps returns them: of those that its results made ready, and of
--- those that wait for a place in a queue; how many may pass what stands in the queues is the worker's business. The last row
--- has the outcome, and nulls where there is no step.
+-- reports instead of what stands in the queue. p_claims, p_task_ids, p_steps, p_attempts: what p_results, which are as
+-- report_results takes them, are of; said beside them, so that they need not be read. refused: as report_results returns it. Up
+-- to p_take steps that come next, of p_namespaces, come back claimed for p_lease, as claim_steps returns them: of those that its
+-- results made ready, and, unless there was one result alone, of those that wait for a place in a queue; how many may pass what
+-- stands in the queues is the worker's business. The last row has the outcome, and nulls where there is no step.
 -- Called by: such workers. Locks: claims by id, then as apply_results.
 create function stepwell.settle_results(
-  p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean default false,
-  p_namespaces text[] default '{}', p_take integer default 0, p_lease interval default null)
+  p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[],
+  p_batch integer, p_traced boolean default false, p_namespaces text[] default '{}', p_take integer default 0,
+  p_lease interval default null)
 returns table (refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer,
                dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text,
                claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
@@ -88,52 +90,73 @@ returns table (refused integer[], popped integer, completed integer, retried int
                results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
-  v_one     record;
-  v_taken   record;
-  v_applied record;
-  v_handed  smallint[] := '{}';
-  v_sent    text[] := '{}';
+  v_one       record;
+  v_placed    record;
+  v_taken     record;
+  v_kept      record;
+  v_applied   record;
+  v_left      integer;
+  v_share     integer;
+  v_namespace text;
+  v_next      record;
 begin
   if cardinality(p_results) = 1 then
-    select * into v_one from stepwell.settle_one(p_worker_id, p_results[1]);
+    select * into v_one from stepwell.settle_one(
+      p_worker_id, p_claims[1], p_task_ids[1], p_steps[1], p_attempts[1], p_results[1]);
     if v_one.completed then
-      if v_one.ready is not null and v_one.namespace = any (p_namespaces) and stepwell.may_pass(v_one.namespace)
-         and not exists (select from stepwell.ready_steps r where r.namespace = v_one.namespace) then
-        v_handed := v_one.ready[1:p_take];
-        perform stepwell.count_steps(v_one.namespace, cardinality(v_handed));
-        v_one.ready := v_one.ready[p_take + 1:];
-      end if;
-      if cardinality(v_one.ready) > 0 then
-        v_sent := stepwell.enqueue_steps(array_fill(v_one.namespace, array[cardinality(v_one.ready)]),
-                                         array_fill(v_one.task, array[cardinality(v_one.ready)]), v_one.ready,
-                                         array_fill(1::smallint, array[cardinality(v_one.ready)]));
-      end if;
+      select * into v_placed
+        from stepwell.place_steps(v_one.namespace, p_task_ids[1], v_one.ready, p_namespaces, p_take);
       return query
-        select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_sent || d.namespaces, v_one.finished, 0, v_one.errored,
+        select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_placed.namespaces || d.namespaces, v_one.finished, 0, v_one.errored,
                case when p_traced then stepwell.result_traces(p_results) end, c.*
           from stepwell.dispatch_steps(p_batch) d
-          left join (unnest(v_handed) as h (position)
-               cross join lateral stepwell.claim_step(v_one.namespace, v_one.task, h.position, 1::smallint, p_worker_id,
-                                                      p_lease, clock_timestamp()) c) on true;
+          left join stepwell.claim_each(v_one.namespace, p_task_ids[1], v_placed.handed, p_worker_id, p_lease) c on true;
       return;
     end if;
   end if;
-  select * into v_taken from stepwell.take_results(p_worker_id, p_results);
+  select * into v_taken from stepwell.take_results(p_worker_id, p_claims, p_task_ids, p_steps, p_attempts);
+  if cardinality(v_taken.refused) > 0 then
+    select coalesce(array_agg(p_results[o] order by o), '{}') as results, array_agg(p_task_ids[o] order by o) as task_ids,
+           array_agg(p_steps[o] order by o) as steps, array_agg(p_attempts[o] order by o) as attempts
+      into v_kept from unnest(v_taken.accepted) o;
+    p_results := v_kept.results;
+    p_task_ids := v_kept.task_ids;
+    p_steps := v_kept.steps;
+    p_attempts := v_kept.attempts;
+  end if;
   select * into v_applied
-    from stepwell.apply_messages(v_taken.accepted, -- at the time that the queue would tell
-                                 array_fill(clock_timestamp(), array[cardinality(v_taken.accepted)]),
-                                 array_fill(p_worker_id, array[cardinality(v_taken.accepted)]), p_namespaces, p_take);
-  if p_take > 0 then -- before dispatch, which sends what comes after these
+    from stepwell.apply_messages(p_results, array_fill(clock_timestamp(), array[cardinality(p_results)]), -- as the queue would tell
+                                 array_fill(p_worker_id, array[cardinality(p_results)]), p_task_ids, p_steps, p_attempts,
+                                 p_namespaces, p_take);
+  -- What comes next is claimed before dispatch, which sends what comes after it: what the results made ready, then what
+  -- waits for a place in a queue, of each namespace an equal share.
+  v_left := p_take - coalesce(cardinality(v_applied.handed_task_ids), 0);
+  v_share := greatest(v_left / greatest(cardinality(p_namespaces), 1), 1);
+  if not exists (select from stepwell.ready_steps) or stepwell.results_wait() then
+    v_left := 0;
+  end if;
+  foreach v_namespace in array p_namespaces loop
+    continue when v_left = 0 and v_namespace is distinct from v_applied.handed_namespace;
+    v_next := stepwell.take_ready_steps(
+      v_namespace, case when stepwell.may_pass(v_namespace) then least(v_share, v_left) else 0 end);
+    v_left := v_left - v_next.steps;
+    if v_namespace = v_applied.handed_namespace then
+      v_next.task_ids := v_applied.handed_task_ids || v_next.task_ids;
+      v_next.positions := v_applied.handed_positions || v_next.positions;
+      v_next.attempts := v_applied.handed_attempts || v_next.attempts;
+    end if;
+    continue when v_next.task_ids is null;
+    perform stepwell.count_steps(v_namespace, cardinality(v_next.task_ids));
     return query
       select null::integer[], null::integer, null::integer, null::integer, null::integer, null::integer, null::integer,
              null::text[], null::uuid[], null::integer, null::integer, null::text, c.*
-        from stepwell.hand_over(p_worker_id, p_namespaces, p_take, p_lease, v_applied.handed_namespace,
-                                v_applied.handed_task_ids, v_applied.handed_positions, v_applied.handed_attempts) c;
-  end if;
+        from stepwell.claim_named(v_namespace, '{}', array_fill(clock_timestamp(), array[cardinality(v_next.task_ids)]),
+                                  v_next.task_ids, v_next.positions, v_next.attempts, p_worker_id, p_lease) c;
+  end loop;
   return query
     select v_taken.refused, v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale,
            v_applied.dead, v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out,
-           v_applied.errored, case when p_traced then stepwell.result_traces(v_taken.accepted) end,
+           v_applied.errored, case when p_traced then stepwell.result_traces(p_results) end,
            (null::stepwell.claimed_step).*
       from stepwell.dispatch_steps(p_batch) d;
 end
@@ -144,13 +167,10 @@ $$;
 -- with attempt 1, by position, for which the caller has to find a place.
 -- Called by: settle_results. Locks: the claim, the task.
 create function stepwell.settle_one(
-  p_worker_id text, p_result jsonb, out completed boolean, out namespace text, out task uuid, out ready smallint[],
-  out finished uuid[], out errored integer)
+  p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb,
+  out completed boolean, out namespace text, out ready smallint[], out finished uuid[], out errored integer)
 language plpgsql as $$
 declare
-  v_claim      bigint   := stepwell.as_bigint(p_result ->> 'claim');
-  v_position   smallint := stepwell.as_smallint(p_result ->> 'step');
-  v_attempt    smallint := stepwell.as_smallint(p_result ->> 'attempt');
   v_workflow   integer;
   v_dependents smallint[];
   v_complete   boolean;
@@ -158,35 +178,34 @@ declare
   v_keyed      boolean;
 begin
   completed := false;
-  task := stepwell.as_uuid(p_result ->> 'task_id');
   if p_result ->> 'outcome' is distinct from 'complete' then
     return;
   end if;
   perform from stepwell.claims c
-    where c.claim_id = v_claim and c.worker_id = p_worker_id and c.task_ids = array[task]
-      and c.positions = array[v_position] and c.attempts = array[v_attempt] for update;
+    where c.claim_id = p_claim and c.worker_id = p_worker_id and c.task_ids = array[p_task_id]
+      and c.positions = array[p_position] and c.attempts = array[p_attempt] for update;
   if not found then
     return;
   end if;
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
-  select t.workflow_id into v_workflow from stepwell.tasks t where t.task_id = task for update;
+  select t.workflow_id into v_workflow from stepwell.tasks t where t.task_id = p_task_id for update;
   update stepwell.steps s
      set state = 'complete', result = coalesce(p_result -> 'result', 'null'), worker_id = p_worker_id,
          started_at = clock_timestamp() - stepwell.microseconds(p_result -> 'duration_us'), finished_at = clock_timestamp()
-   where s.task_id = task and s.position = v_position and s.attempt = v_attempt and s.state = 'enqueued'
+   where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued'
   returning s.dependents into v_dependents;
   if not found then
     return;
   end if;
   completed := true;
-  delete from stepwell.claims c where c.claim_id = v_claim;
+  delete from stepwell.claims c where c.claim_id = p_claim;
   if v_dependents is not null then
     with counted as (
       update stepwell.steps s
          set waiting_on = s.waiting_on - 1,
              state = case when s.waiting_on = 1 then 'enqueued' else s.state end,
              attempt = case when s.waiting_on = 1 then 1 else s.attempt end
-       where s.task_id = task and s.position = any (v_dependents) and s.state = 'pending'
+       where s.task_id = p_task_id and s.position = any (v_dependents) and s.state = 'pending'
       returning s.position, s.state
     )
     select array_agg(c.position order by c.position) into ready from counted c where c.state = 'enqueued';
@@ -195,17 +214,17 @@ begin
      set steps_remaining = t.steps_remaining - 1,
          state = case when t.steps_remaining = 1 then 'complete' else t.state end,
          finished_at = case when t.steps_remaining = 1 then stepwell.now() else t.finished_at end
-   where t.task_id = task
+   where t.task_id = p_task_id
   returning t.state = 'complete', t.steps_failed > 0 into v_complete, v_ailing;
   select w.namespace, w.concurrency_key is not null into namespace, v_keyed
     from stepwell.workflows w where w.workflow_id = v_workflow;
   if v_keyed then
-    perform stepwell.free_keys(array[task]);
+    perform stepwell.free_keys(array[p_task_id]);
   end if;
-  finished := case when v_complete then array[task] else '{}' end;
+  finished := case when v_complete then array[p_task_id] else '{}' end;
   errored := 0;
   if v_ailing and ready is null then
-    finished := finished || stepwell.settle_tasks(array[task]);
+    finished := finished || stepwell.settle_tasks(array[p_task_id]);
     errored := cardinality(finished);
   end if;
 end
@@ -220,16 +239,16 @@ language sql immutable as $$
    where jsonb_typeof(m -> 'trace') = 'object'
 $$;
 
--- apply_results without the queue. Of the steps that become ready up to p_take are left to the caller, who claims them for a
--- worker of p_takers: handed_*, null when there are none. Called by: apply_results, settle_results, bury_message, resolve_step.
+-- apply_results without the queue. What the messages are about is said beside them, or read. Of the steps that become ready
+-- up to p_take are left to the caller, who claims them for a worker of p_takers: handed_*, null when there are none. Called by: apply_results, settle_results, bury_message, resolve_step.
 create function stepwell.apply_messages(
-  p_messages jsonb[], p_times timestamptz[], p_workers text[], p_takers text[] default '{}', p_take integer default 0)
+  p_messages jsonb[], p_times timestamptz[], p_workers text[], p_task_ids uuid[] default null,
+  p_positions smallint[] default null, p_attempts smallint[] default null, p_takers text[] default '{}', p_take integer default 0)
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
                namespaces text[], finished uuid[], timed_out integer, errored integer,
                handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[])
 language plpgsql as $$
 declare
-  v_named      record;
   v_done       record;
   v_dead       integer := 0;
   v_retried    integer := 0;
@@ -240,12 +259,14 @@ declare
   v_line       record;
   v_handed     integer := 0;
 begin
-  select * into v_named from stepwell.read_steps(p_messages);
+  if p_task_ids is null then
+    select s.task_ids, s.positions, s.attempts into p_task_ids, p_positions, p_attempts from stepwell.read_steps(p_messages) s;
+  end if;
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
-  perform from stepwell.tasks t where t.task_id = any (v_named.task_ids) order by t.task_id for update;
+  perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
 
   select * into v_done
-    from stepwell.apply_completed(p_messages, p_times, p_workers, v_named.task_ids, v_named.positions, v_named.attempts);
+    from stepwell.apply_completed(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts);
   if v_done.task_ids is not null then
     if p_take > 0 then
       select * into v_line
@@ -272,7 +293,7 @@ begin
     select f.retried, f.failed, f.finished, f.timed_out into v_retried, v_failed, v_errored, v_timed_out
       from stepwell.apply_failures(p_messages, p_times, p_workers) f;
   end if;
-  perform stepwell.free_keys(v_named.task_ids);
+  perform stepwell.free_keys(p_task_ids);
   v_errored := v_errored || stepwell.settle_tasks(v_done.ailing);
   return query
     select cardinality(p_messages), v_done.completed, v_retried, v_failed,
@@ -318,45 +339,35 @@ begin
 end
 $$;
 
--- Claims for a worker what apply_messages has set aside for it, then, up to p_take in all, of what waits for a place in the
--- queues of its namespaces, of each an equal share: what is next in line, and not limited, need not go through a queue.
--- Called by: settle_results. Locks: ready steps (SKIP LOCKED).
-create function stepwell.hand_over(
-  p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_namespace text, p_task_ids uuid[],
-  p_positions smallint[], p_attempts smallint[])
-returns setof stepwell.claimed_step
+-- A place for the steps of one task that are enqueued now, with attempt 1: the first p_take of them are left to the caller, who
+-- claims them for a worker of p_takers, unless others come before them or something is limited; the rest goes to the queue.
+-- Called by: initialize_tasks, settle_results. namespaces: those whose queues got messages.
+create function stepwell.place_steps(
+  p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer,
+  out handed smallint[], out namespaces text[])
 language plpgsql as $$
-declare
-  v_left      integer := p_take - coalesce(cardinality(p_task_ids), 0);
-  v_share     integer := greatest(v_left / cardinality(p_namespaces), 1);
-  v_namespace text;
-  v_ready     record;
 begin
-  if not exists (select from stepwell.ready_steps) or stepwell.results_wait() then
-    v_left := 0;
+  handed := '{}';
+  namespaces := '{}';
+  if p_positions is null then
+    return;
   end if;
-  foreach v_namespace in array p_namespaces loop
-    continue when v_left = 0 and v_namespace is distinct from p_namespace;
-    v_ready := stepwell.take_ready_steps(
-      v_namespace, case when stepwell.may_pass(v_namespace) then least(v_share, v_left) else 0 end);
-    v_left := v_left - v_ready.steps;
-    if v_namespace = p_namespace then
-      v_ready.task_ids := p_task_ids || v_ready.task_ids;
-      v_ready.positions := p_positions || v_ready.positions;
-      v_ready.attempts := p_attempts || v_ready.attempts;
-    end if;
-    continue when v_ready.task_ids is null;
-    perform stepwell.count_steps(v_namespace, cardinality(v_ready.task_ids));
-    return query
-      select * from stepwell.claim_named(
-        v_namespace, '{}', array_fill(clock_timestamp(), array[cardinality(v_ready.task_ids)]), v_ready.task_ids,
-        v_ready.positions, v_ready.attempts, p_worker_id, p_lease);
-  end loop;
+  if p_take > 0 and p_namespace = any (p_takers) and stepwell.may_pass(p_namespace)
+     and not exists (select from stepwell.ready_steps r where r.namespace = p_namespace) then
+    handed := p_positions[:p_take];
+    perform stepwell.count_steps(p_namespace, cardinality(handed));
+    p_positions := p_positions[p_take + 1:];
+  end if;
+  if cardinality(p_positions) > 0 then
+    namespaces := stepwell.enqueue_steps(array_fill(p_namespace, array[cardinality(p_positions)]),
+                                         array_fill(p_task_id, array[cardinality(p_positions)]), p_positions,
+                                         array_fill(1::smallint, array[cardinality(p_positions)]));
+  end if;
 end
 $$;
 
 -- Steps that go past the queue of their namespace: the numbers of its messages tell how many there have been, so these count
--- too. Called by: settle_results, hand_over.
+-- too. Called by: settle_results.
 create function stepwell.count_steps(p_namespace text, p_steps integer) returns void
 language plpgsql as $$
 declare

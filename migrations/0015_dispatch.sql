@@ -12,7 +12,7 @@ $$;
 
 -- What a task's steps count as: tasks with the same key share the workflow's concurrency limit. Null: no limit.
 create function stepwell.concurrency_key(p_path text[], p_context jsonb) returns text
-language sql immutable as $$
+language sql stable as $$
   select array_to_string(p_path, '.') || '='
          || case when length(p_context #>> p_path) <= 255 then p_context #>> p_path else md5(p_context #>> p_path) end
 $$;
@@ -281,7 +281,7 @@ end
 $$;
 
 -- Takes up to p_most steps that wait for a place in the queue of a namespace, the smallest dispatch_at first. Arrays run in
--- parallel, null when there is none. Called by: dispatch_namespace, hand_over. Locks: ready steps (SKIP LOCKED).
+-- parallel, null when there is none. Called by: dispatch_namespace, settle_results. Locks: ready steps (SKIP LOCKED).
 create function stepwell.take_ready_steps(
   p_namespace text, p_most integer, out steps integer, out task_ids uuid[], out positions smallint[], out attempts smallint[])
 language plpgsql as $$

@@ -23,8 +23,8 @@ end
 $$;
 
 -- Its caller has another way, and waits meanwhile with all that it has to report.
-alter function stepwell.settle_results(text, jsonb[], integer, boolean, text[], integer, interval) set lock_timeout = '200ms';
+alter function stepwell.settle_results set lock_timeout = '200ms';
 
 -- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
-alter function stepwell.take_results(text, jsonb[]) set enable_nestloop = off;
-alter function stepwell.release_steps(text, bigint[], uuid[], smallint[], integer) set enable_nestloop = off;
+alter function stepwell.take_results set enable_nestloop = off;
+alter function stepwell.release_steps set enable_nestloop = off;

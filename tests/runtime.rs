@@ -136,6 +136,40 @@ async fn a_worker_beside_its_orchestrator_settles_few_results_without_the_queue(
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_task_begins_past_the_queue_where_a_worker_waits_beside_its_orchestrator() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(3)]).await?;
+    let mut session = db.session().await?;
+    session
+        .run(
+            "create table public.queued (step jsonb);
+             create function public.note() returns trigger language plpgsql as
+               'begin insert into public.queued values (new.message); return new; end';
+             create trigger note before insert on pgmq.q_test_queue for each row execute function public.note()",
+        )
+        .await?;
+    let executions = Executions::default();
+    let beside = worker(orchestrator.database(), 2, counting(&["a", "b", "c"], &executions)).await?;
+    // The first may come before the worker has found its queue empty.
+    let passed = eventually("a task whose steps were never queued", async || {
+        let task = submit(&client, "test/chain", r#"{"n": 0}"#).await?;
+        wait(&client, &[task]).await?;
+        let queued =
+            session.of_task::<i64>("select count(*) from public.queued where (step ->> 'task_id')::uuid = $1", task);
+        Ok((queued.await? == 0).then_some(task))
+    })
+    .await?;
+    assert_eq!(step(&client, passed, "c").await?.2, "3");
+    each_once(&executions);
+    drop(session);
+    beside.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn work_goes_on_where_a_stopped_orchestrator_left_it() -> Result<()> {
     let db = TestDatabase::new().await?;
     let config = config()?;

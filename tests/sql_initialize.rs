@@ -51,6 +51,72 @@ async fn root_steps_are_enqueued_and_the_others_wait() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_task_that_comes_alone_may_begin_past_the_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let steps = json!([{ "name": "a" }, { "name": "b" }, { "name": "c", "depends_on": ["a", "b"] }]);
+    session.register(&define("two_roots", steps)).await?;
+    let task = session.submit_one("test/two_roots", r#"{"n": 1}"#).await?;
+    let initialized = session.initialize_for(10, 2).await?;
+    assert_eq!((initialized.initialized, initialized.namespaces.len()), (1, 0), "nobody else has to wake up");
+    let names: Vec<&str> = initialized.claimed.iter().map(|step| step.name.as_str()).collect();
+    assert_eq!((names, session.queued("test_queue").await?), (vec!["a", "b"], 0));
+    let first = &initialized.claimed[0];
+    assert_eq!((first.task_id, first.attempt, first.context.as_str()), (task, 1, r#"{"n": 1}"#));
+    let sent = "select sent from stepwell.queue_metrics(1) where queue = 'test_queue'";
+    assert_eq!(session.value::<i64>(sent).await?, 2, "those that passed count");
+    for step in &initialized.claimed {
+        session.settle(complete(step, "1")).await?; // the claims hold them
+    }
+    assert_eq!(session.steps(task).await?, "a complete, b complete, c enqueued");
+    assert_eq!(session.claim_one().await?.name, "c");
+
+    session.submit_one("test/two_roots", "{}").await?;
+    let initialized = session.initialize_for(10, 1).await?;
+    assert_eq!((initialized.claimed.len(), initialized.namespaces.len()), (1, 1), "no more than wanted");
+    assert_eq!(session.claim_one().await?.name, "b");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn first_steps_go_to_the_queue_where_others_are_before_them_or_something_is_limited() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for _ in 0..2 {
+        session.submit_one("test/chain", "{}").await?;
+    }
+    let two = session.initialize_for(10, 5).await?;
+    assert_eq!((two.initialized, two.claimed.len(), session.queued("test_queue").await?), (2, 0, 2));
+
+    session.run("select stepwell.configure_dispatch(1, '60 s')").await?;
+    session.submit_one("test/chain", "{}").await?;
+    assert_eq!(session.initialize(10).await?.initialized, 1);
+    assert_eq!(session.count("ready_steps").await?, 1);
+    session.submit_one("test/chain", "{}").await?;
+    assert_eq!(session.initialize_for(10, 5).await?.claimed.len(), 0, "one is in line");
+    assert_eq!(session.count("ready_steps").await?, 2);
+
+    session.widen_queues().await?;
+    session.dispatch(10).await?;
+    for (limit, lifted) in [
+        ("limit_namespace('test', 100, null, null)", "limit_namespace('test', null, null, null)"),
+        ("pause_namespace('test', 'a test')", "resume_namespace('test', 'a test')"),
+    ] {
+        session.run(&format!("select stepwell.{limit}")).await?;
+        session.submit_one("test/chain", "{}").await?;
+        let limited = session.initialize_for(10, 5).await?;
+        assert_eq!((limited.initialized, limited.claimed.len()), (1, 0), "{limit}");
+        session.run(&format!("select stepwell.{lifted}")).await?;
+    }
+    session.submit_one("test/chain", "{}").await?;
+    assert_eq!(session.initialize_for(10, 5).await?.claimed.len(), 1);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn the_batch_is_a_limit_and_the_oldest_go_first() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

@@ -182,10 +182,10 @@ stepwell.unvalidated_tasks unvalidated_tasks_pkey: PRIMARY KEY (task_id)
 stepwell.workflow_steps workflow_steps_backoff_jitter_check: CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
 stepwell.workflow_steps workflow_steps_max_attempts_check: CHECK ((max_attempts >= 1))
 stepwell.workflow_steps workflow_steps_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+stepwell.workflow_steps workflow_steps_name_workflow_id_key: UNIQUE (name, workflow_id)
 stepwell.workflow_steps workflow_steps_pkey: PRIMARY KEY (workflow_id, "position")
 stepwell.workflow_steps workflow_steps_position_check: CHECK (("position" >= 0))
 stepwell.workflow_steps workflow_steps_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id) ON DELETE CASCADE
-stepwell.workflow_steps workflow_steps_workflow_id_name_key: UNIQUE (workflow_id, name)
 stepwell.workflows workflows_check: CHECK (((concurrency_key IS NULL) = (concurrency_limit IS NULL)))
 stepwell.workflows workflows_concurrency_limit_check: CHECK ((concurrency_limit >= 1))
 stepwell.workflows workflows_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
@@ -216,8 +216,8 @@ apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_worker
   returns record, plpgsql volatile, body 3becb01b
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
   returns record, plpgsql volatile, body 7ed58719
-apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body a6575b82
+apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body 5bb928c2
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 2b18e44d
 as_bigint(p_text text)
@@ -246,8 +246,10 @@ check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
+claim_each(p_namespace text, p_task_id uuid, p_positions smallint[], p_worker_id text, p_lease interval)
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body a4131796
 claim_named(p_namespace text, p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_worker_id text, p_lease interval)
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body 77d135bc
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 37ce847d
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval, p_since timestamp with time zone)
   returns SETOF stepwell.claimed_step, plpgsql volatile, body 1c537243
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
@@ -255,7 +257,7 @@ claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interva
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
-  returns text, sql immutable, body 697073e1
+  returns text, sql stable, body 697073e1
 concurrency_left(p_limits stepwell.namespaces)
   returns integer, plpgsql stable, body 6aae8532
 configure_dispatch(p_queue_window integer, p_boost interval)
@@ -292,18 +294,16 @@ gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp w
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body c8fe7314
-hand_over(p_worker_id text, p_namespaces text[], p_take integer, p_lease interval, p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body 2ca78c6c
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
   returns void, plpgsql volatile, body c74697a2
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
-initialize_one(p_message jsonb, p_time timestamp with time zone)
-  returns text[], plpgsql volatile, body 1075bdf6
+initialize_one(p_message jsonb, p_time timestamp with time zone, OUT namespace text, OUT task_id uuid, OUT roots smallint[])
+  returns record, plpgsql volatile, body 2891e75c
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 07c9889e
-initialize_tasks(p_batch integer, p_traced boolean DEFAULT false)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body fb743135
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ba16fb29
+initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 751a4fa3
 is_open(p_namespace text)
   returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)
@@ -334,6 +334,8 @@ offer_task_requests(p_messages jsonb[], p_most integer)
   returns boolean, plpgsql volatile, body b3b4de6d
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
+place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, OUT handed smallint[], OUT namespaces text[])
+  returns record, plpgsql volatile, body 788ec742
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -383,7 +385,7 @@ replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor te
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
   returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
-  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 76fbce8f
+  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 37423efc
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 require_namespace(p_namespace text)
@@ -412,10 +414,10 @@ send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_att
   returns void, plpgsql volatile, body d2d0be44
 send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 4a3bf87d
-settle_one(p_worker_id text, p_result jsonb, OUT completed boolean, OUT namespace text, OUT task uuid, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
-  returns record, plpgsql volatile, body 1141f630
-settle_results(p_worker_id text, p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body d5fa88b8
+settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
+  returns record, plpgsql volatile, body d477ed7b
+settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 94ef2b59
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
@@ -428,8 +430,8 @@ submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f5b998ce
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 5b0fdd82
-take_results(p_worker_id text, p_results jsonb[], OUT accepted jsonb[], OUT refused integer[])
-  returns record, plpgsql volatile, set enable_nestloop=off, body 0ad26d03
+take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[])
+  returns record, plpgsql volatile, set enable_nestloop=off, body 0243ce8b
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)

@@ -119,6 +119,13 @@ impl Session {
         self.hop("initialize_tasks", batch).await
     }
 
+    /// The same for [`WORKER`], which finds its queues empty and takes up to `take` first steps.
+    pub async fn initialize_for(&mut self, batch: i32, take: i32) -> Answer<Initialized> {
+        let call = "select * from stepwell.initialize_tasks($1, false, $2, array[$3], $4, '60 s')";
+        let call = sqlx::query(call).bind(batch).bind(WORKER).bind(NAMESPACE).bind(take);
+        Initialized::read(&call.fetch_all(&mut self.connection).await?)
+    }
+
     pub async fn apply(&mut self, batch: i32) -> Answer<Applied> {
         self.hop("apply_results", batch).await
     }
@@ -199,7 +206,12 @@ impl Session {
     /// Reports results and applies those that are accepted, in one call. Takes up to `take` of the steps that became ready.
     pub async fn settle_at_once(&mut self, results: &[impl AsRef<str>], take: i32) -> Answer<Settled> {
         let results: Vec<&str> = results.iter().map(AsRef::as_ref).collect();
-        let call = "select * from stepwell.settle_results($1, $2::text[]::jsonb[], 500, false, array[$3], $4, '60 s')";
+        let call = "select s.* from (select $2::text[]::jsonb[] as results) r,
+                      stepwell.settle_results($1, array(select (m ->> 'claim')::bigint from unnest(r.results) m),
+                        array(select (m ->> 'task_id')::uuid from unnest(r.results) m),
+                        array(select (m ->> 'step')::smallint from unnest(r.results) m),
+                        array(select (m ->> 'attempt')::smallint from unnest(r.results) m), r.results, 500, false, array[$3], $4,
+                        '60 s') s";
         let call = sqlx::query(call).bind(WORKER).bind(&results).bind(NAMESPACE).bind(take);
         Settled::read(&call.fetch_all(&mut self.connection).await?)
     }

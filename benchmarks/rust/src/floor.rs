@@ -98,6 +98,15 @@ async fn drive(options: &Options, workflow: &Workflow, tasks: usize) -> Result<H
     Ok(total)
 }
 
+/// What became of a step, and as it is reported.
+struct Outcome {
+    claim: i64,
+    task_id: Uuid,
+    step: i16,
+    attempt: i16,
+    json: String,
+}
+
 struct Driver {
     connection: PgConnection,
     left: Arc<Left>,
@@ -182,13 +191,19 @@ impl Driver {
     }
 
     /// Settles results, and has those of the next steps at once.
-    async fn settle(&mut self, results: &[String]) -> Result<Vec<String>> {
+    async fn settle(&mut self, results: &[Outcome]) -> Result<Vec<Outcome>> {
         let lease = PgInterval { months: 0, days: 0, microseconds: 60_000_000 };
         let batch = i32::try_from(self.batch)?;
         let started = Instant::now();
-        let rows = sqlx::query("select * from stepwell.settle_results($1, $2::text[]::jsonb[], $3, false, $4, $3, $5)")
+        let call =
+            "select * from stepwell.settle_results($1, $2, $3, $4, $5, $6::text[]::jsonb[], $7, false, $8, $7, $9)";
+        let rows = sqlx::query(call)
             .bind(&self.worker_id)
-            .bind(results)
+            .bind(results.iter().map(|result| result.claim).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.task_id).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.step).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.attempt).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| &*result.json).collect::<Vec<_>>())
             .bind(batch)
             .bind([NAMESPACE].as_slice())
             .bind(lease)
@@ -201,14 +216,16 @@ impl Driver {
         Ok(settled.claimed.iter().map(|it| self.result(it.claim_id, it.task_id, it.position, it.attempt)).collect())
     }
 
-    fn result(&self, claim: i64, task_id: Uuid, step: i16, attempt: i16) -> String {
-        json!({ "claim": claim, "task_id": task_id, "step": step, "attempt": attempt, "worker": self.worker_id,
-                "duration_us": 1, "outcome": "complete", "result": 1 })
-        .to_string()
+    fn result(&self, claim: i64, task_id: Uuid, step: i16, attempt: i16) -> Outcome {
+        let json =
+            json!({ "claim": claim, "task_id": task_id, "step": step, "attempt": attempt, "worker": self.worker_id,
+                           "duration_us": 1, "outcome": "complete", "result": 1 })
+            .to_string();
+        Outcome { claim, task_id, step, attempt, json }
     }
 
     /// Claims, and has the results at once.
-    async fn claim(&mut self) -> Result<Vec<String>> {
+    async fn claim(&mut self) -> Result<Vec<Outcome>> {
         let lease = PgInterval { months: 0, days: 0, microseconds: 60_000_000 };
         let started = Instant::now();
         let rows = sqlx::query("select * from stepwell.claim_steps($1, $2, $3, $4)")
@@ -227,11 +244,12 @@ impl Driver {
             .collect())
     }
 
-    async fn report(&mut self, results: &[String]) -> Result<()> {
+    async fn report(&mut self, results: &[Outcome]) -> Result<()> {
+        let json: Vec<&str> = results.iter().map(|result| &*result.json).collect();
         let started = Instant::now();
         let refused: Vec<i32> = sqlx::query_scalar("select stepwell.report_results($1, $2::text[]::jsonb[])")
             .bind(&self.worker_id)
-            .bind(results)
+            .bind(json)
             .fetch_one(&mut self.connection)
             .await?;
         self.count(3, started);

@@ -19,6 +19,7 @@ use crate::telemetry::health::{DatabaseHealth, Loops, Pulse};
 use crate::telemetry::metrics::Metrics;
 use crate::telemetry::traces::Traces;
 use crate::telemetry::{self, Warning};
+use crate::worker::Taker;
 
 const CHANNEL: &str = "stepwell";
 /// Other processes hear of the same thing at most this often.
@@ -42,6 +43,8 @@ struct Inner {
     traces: Option<Traces>,
     /// Of the orchestrator that runs over this link.
     results: Mutex<Weak<Results>>,
+    /// Workers that have their steps over this link.
+    takers: Mutex<Vec<Weak<Taker>>>,
     /// Marks this process's notifications, so that it does not wake itself twice.
     instance: String,
     shutdown: CancellationToken,
@@ -82,6 +85,7 @@ impl Database {
             config: config.clone(),
             traces,
             results: Mutex::default(),
+            takers: Mutex::default(),
             instance: Uuid::now_v7().simple().to_string(),
             shutdown: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -137,6 +141,18 @@ impl Database {
     /// What applies results in this process; none when no orchestrator runs over this link.
     pub(crate) fn results(&self) -> Option<Arc<Results>> {
         lock(&self.0.results).upgrade()
+    }
+
+    /// A worker has its steps over this link, for as long as it keeps this.
+    pub(crate) fn add_taker(&self, taker: &Arc<Taker>) {
+        let mut takers = lock(&self.0.takers);
+        takers.retain(|taker| taker.strong_count() > 0);
+        takers.push(Arc::downgrade(taker));
+    }
+
+    /// The workers of this process that have their steps over this link.
+    pub(crate) fn takers(&self) -> Vec<Arc<Taker>> {
+        lock(&self.0.takers).iter().filter_map(Weak::upgrade).collect()
     }
 
     /// How a loop waits while the database is away.

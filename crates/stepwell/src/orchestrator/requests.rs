@@ -41,7 +41,13 @@ impl Hop for Requests {
     async fn run(&self, batch: u32) -> Result<u32> {
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
-        let outcome = self.database.store().initialize_tasks(batch, traces.is_some()).await?;
+        let takers = self.database.takers();
+        let wanting = takers.iter().find_map(|taker| Some((taker, taker.appetite(0)?)));
+        let (taker, appetite) = wanting.unzip();
+        let mut outcome = self.database.store().initialize_tasks(batch, traces.is_some(), appetite).await?;
+        if let Some(taker) = taker {
+            taker.take_in(std::mem::take(&mut outcome.claimed), started, since).await;
+        }
         self.database.metrics().hop(Self::HOP, started.elapsed(), outcome.popped);
         if let (Some(traces), Some(since)) = (traces, since) {
             traces.initialized(since, outcome.traces.as_deref());

@@ -11,7 +11,7 @@ use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
-use crate::store::{Appetite, Applied, Settled};
+use crate::store::{Appetite, Applied, Settled, StepResult};
 use crate::telemetry::metrics;
 
 /// Results, and who hears what became of them.
@@ -35,7 +35,7 @@ impl Results {
     pub(crate) async fn settle(
         &self,
         worker_id: &str,
-        results: &[String],
+        results: &[StepResult<'_>],
         appetite: Option<Appetite<'_>>,
     ) -> Result<Settled> {
         let traces = self.database.traces();

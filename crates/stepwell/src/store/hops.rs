@@ -34,6 +34,32 @@ pub struct Initialized {
     pub finished: Vec<Uuid>,
     /// Those with a trace, a JSON array as text, when it was asked for.
     pub traces: Option<String>,
+    /// Steps that are claimed now for the worker that was named.
+    #[sqlx(skip)]
+    pub claimed: Vec<ClaimedStep>,
+}
+
+impl Initialized {
+    /// From what `initialize_tasks` returns: the last row has the outcome, each a step unless there is none.
+    ///
+    /// # Errors
+    /// When the rows are others.
+    pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
+        let (outcome, claimed) = with_claimed(rows)?;
+        Ok(Self { claimed, ..outcome })
+    }
+}
+
+/// What the last row says, and the steps of all rows that have one.
+fn with_claimed<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow]) -> Result<(T, Vec<ClaimedStep>), sqlx::Error> {
+    let outcome = T::from_row(rows.last().ok_or(sqlx::Error::RowNotFound)?)?;
+    let mut claimed = Vec::new();
+    for row in rows {
+        if row.try_get::<Option<i64>, _>("claim_id")?.is_some() {
+            claimed.push(ClaimedStep::from_row(row)?);
+        }
+    }
+    Ok((outcome, claimed))
 }
 
 /// Outcome of one `apply_results`.
@@ -63,6 +89,21 @@ pub struct Applied {
     pub errored: i32,
 }
 
+/// A result of a claimed step, for `settle_results`.
+#[derive(Debug, Clone, Copy)]
+pub struct StepResult<'a> {
+    /// The claim that holds the step.
+    pub claim_id: i64,
+    /// The step's task.
+    pub task_id: Uuid,
+    /// The step's place in its task.
+    pub position: i16,
+    /// Which attempt it was.
+    pub attempt: i16,
+    /// As `report_results` takes it, JSON text; it says the four above, too.
+    pub json: &'a str,
+}
+
 /// Outcome of one `settle_results`.
 #[derive(Debug, Clone, Default, FromRow)]
 pub struct Settled {
@@ -82,19 +123,16 @@ impl Settled {
     /// # Errors
     /// When the rows are others.
     pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
-        let mut settled = Self::from_row(rows.last().ok_or(sqlx::Error::RowNotFound)?)?;
-        for row in rows {
-            if row.try_get::<Option<i64>, _>("claim_id")?.is_some() {
-                settled.claimed.push(ClaimedStep::from_row(row)?);
-            }
-        }
-        Ok(settled)
+        let (settled, claimed) = with_claimed(rows)?;
+        Ok(Self { claimed, ..settled })
     }
 }
 
-/// What a worker would take of the steps that come next: those that its results make ready, and those that are next in line.
+/// What a worker would take of the steps that come next, without their going through a queue.
 #[derive(Debug, Clone, Copy)]
 pub struct Appetite<'a> {
+    /// The worker.
+    pub worker_id: &'a str,
     /// Of these namespaces.
     pub namespaces: &'a [String],
     /// At most so many.
@@ -174,16 +212,24 @@ pub struct UnvalidatedTask {
 }
 
 impl Store {
-    /// Turns up to `batch` requests into tasks; `traced`: tells which have a trace.
-    pub async fn initialize_tasks(&self, batch: u32, traced: bool) -> Result<Initialized> {
-        self.hop(
-            match traced {
-                true => "select * from stepwell.initialize_tasks($1, true)",
-                false => "select * from stepwell.initialize_tasks($1)",
-            },
-            batch,
-        )
-        .await
+    /// Turns up to `batch` requests into tasks; `traced`: tells which have a trace. With an appetite, the first steps of a task
+    /// that comes alone may come back claimed.
+    pub async fn initialize_tasks(
+        &self,
+        batch: u32,
+        traced: bool,
+        appetite: Option<Appetite<'_>>,
+    ) -> Result<Initialized> {
+        let rows = sqlx::query(lazily!("stepwell.initialize_tasks($1, $2, $3, $4, $5, $6)"))
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .bind(traced)
+            .bind(appetite.map(|appetite| appetite.worker_id))
+            .bind(appetite.map_or(&[][..], |appetite| appetite.namespaces))
+            .bind(appetite.map_or(0, |appetite| i32::try_from(appetite.steps).unwrap_or(i32::MAX)))
+            .bind(appetite.map(|appetite| interval(appetite.lease)))
+            .fetch_all(self)
+            .await;
+        rows.and_then(|rows| Initialized::read(&rows)).or_fail(self)
     }
 
     /// Applies up to `batch` results; `traced`: tells which have a trace.
@@ -203,20 +249,25 @@ impl Store {
     pub async fn settle_results(
         &self,
         worker_id: &str,
-        results: &[String],
+        results: &[StepResult<'_>],
         batch: u32,
         traced: bool,
         appetite: Option<Appetite<'_>>,
     ) -> Result<Settled> {
-        let appetite = appetite.unwrap_or(Appetite { namespaces: &[], steps: 0, lease: Duration::ZERO });
-        let rows = sqlx::query("select * from stepwell.settle_results($1, $2::text[]::jsonb[], $3, $4, $5, $6, $7)")
+        let call =
+            "select * from stepwell.settle_results($1, $2, $3, $4, $5, $6::text[]::jsonb[], $7, $8, $9, $10, $11)";
+        let rows = sqlx::query(call)
             .bind(worker_id)
-            .bind(results)
+            .bind(results.iter().map(|result| result.claim_id).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.task_id).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.position).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.attempt).collect::<Vec<_>>())
+            .bind(results.iter().map(|result| result.json).collect::<Vec<_>>())
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(traced)
-            .bind(appetite.namespaces)
-            .bind(i32::try_from(appetite.steps).unwrap_or(i32::MAX))
-            .bind(interval(appetite.lease))
+            .bind(appetite.map_or(&[][..], |appetite| appetite.namespaces))
+            .bind(appetite.map_or(0, |appetite| i32::try_from(appetite.steps).unwrap_or(i32::MAX)))
+            .bind(appetite.map(|appetite| interval(appetite.lease)))
             .fetch_all(self)
             .await;
         rows.and_then(|rows| Settled::read(&rows)).or_fail(self)

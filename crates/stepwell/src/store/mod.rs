@@ -1,6 +1,18 @@
 //! The database, one method a SQL function: sets in, sets out. Every write to a table of ours is a function in
 //! `migrations/`; here stand only calls and look-ups.
 
+/// A call whose commit does not wait for the disk. For what only moves messages on: when PostgreSQL crashes in the next moment, it
+/// never was, and the message is still in its queue. What anybody relies on comes with a later commit, which waits for it too.
+macro_rules! lazily {
+    ($call:literal) => {
+        concat!(
+            "with lazily as materialized (select set_config('synchronous_commit', 'off', true)) select c.* from lazily, ",
+            $call,
+            " c"
+        )
+    };
+}
+
 mod bounded;
 mod claims;
 mod connect;
@@ -20,7 +32,9 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
-pub use hops::{Appetite, Applied, Dispatched, Initialized, Overdue, Recovered, Settled, UnvalidatedTask, Woken};
+pub use hops::{
+    Appetite, Applied, Dispatched, Initialized, Overdue, Recovered, Settled, StepResult, UnvalidatedTask, Woken,
+};
 pub use inspect::{
     Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,
 };

@@ -12,6 +12,7 @@ mod passes;
 mod reporter;
 mod shares;
 mod slots;
+mod taker;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -33,6 +34,7 @@ use crate::workflow::check_namespaces;
 pub use handler::{HandlerResult, Handlers, StepHandler};
 pub use outcome::{Failure, FailureKind, Outcome, RetryAfter};
 pub use slots::Taken;
+pub(crate) use taker::Taker;
 
 use lane::Lane;
 use slots::Slots;
@@ -124,8 +126,10 @@ impl Worker {
                 of_fetcher.abort.run_until_cancelled(fetch).await;
                 fetched.drained.notify_one();
             });
+            let taker = Arc::new(Taker { shared: shared.clone(), lane: lane.clone() });
+            lane.database.add_taker(&taker);
             for _ in 0..reporter::REPORTERS {
-                tasks.spawn(reporter::run(shared.clone(), lane.clone()));
+                tasks.spawn(reporter::run(taker.clone()));
             }
             let (of_heartbeat, kept) = (shared.clone(), lane.clone());
             tasks.spawn(async move {

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::store::ClaimedStep;
+use crate::store::{ClaimedStep, StepResult};
 use crate::telemetry::traces::ResultTrace;
 use crate::telemetry::{mask_json, mask_text};
 
@@ -115,6 +115,8 @@ impl Failure {
 pub(super) struct Report {
     pub(super) claim_id: i64,
     pub(super) task_id: Uuid,
+    position: i16,
+    attempt: i16,
     pub(super) json: String,
     pub(super) trace: Option<Box<ResultTrace>>,
     /// What is sent instead when PostgreSQL refuses it.
@@ -207,8 +209,26 @@ impl Outcome {
 
 impl Report {
     fn new(json: String, step: Envelope, failure: Option<Failure>) -> Self {
-        let (claim_id, task_id, trace) = (step.claim, step.task_id, step.trace.clone());
-        Self { claim_id, task_id, json, trace, fallback: Some(Box::new(Fallback { step, failure })) }
+        Self {
+            claim_id: step.claim,
+            task_id: step.task_id,
+            position: step.step,
+            attempt: step.attempt,
+            json,
+            trace: step.trace.clone(),
+            fallback: Some(Box::new(Fallback { step, failure })),
+        }
+    }
+
+    /// As the database takes it.
+    pub(super) fn result(&self) -> StepResult<'_> {
+        StepResult {
+            claim_id: self.claim_id,
+            task_id: self.task_id,
+            position: self.position,
+            attempt: self.attempt,
+            json: &self.json,
+        }
     }
 
     /// What to send after PostgreSQL has refused this: a result becomes a permanent failure, a failure loses what was

@@ -12,10 +12,10 @@ use tokio::sync::Notify;
 
 use super::lane::Lane;
 use super::outcome::Report;
-use super::{fetcher, Shared};
+use super::taker::Taker;
 use crate::error::{Error, Result};
 use crate::signals::{lock, Topic};
-use crate::store::{Appetite, ClaimedStep};
+use crate::store::ClaimedStep;
 use crate::telemetry::metrics::Hop;
 
 /// Most bytes of one report; a single larger result still goes, alone.
@@ -120,7 +120,8 @@ impl Reports {
     }
 }
 
-pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
+pub(super) async fn run(taker: Arc<Taker>) {
+    let Taker { shared, lane } = &*taker;
     let reports = &lane.reports;
     loop {
         let batch = reports.set_out(shared.settings.report_batch as usize);
@@ -135,7 +136,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
             continue;
         }
         let claims: Vec<i64> = batch.iter().map(|report| report.claim_id).collect();
-        let Some(queued) = shared.abort.run_until_cancelled(send(&shared, &lane, batch)).await else {
+        let Some(queued) = shared.abort.run_until_cancelled(send(&taker, batch)).await else {
             tracing::warn!(
                 results = reports.waiting(),
                 "results could not be sent in time; their claims expire and the steps run again"
@@ -151,18 +152,19 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
 
 /// Sends a batch, however long the database is away. A batch that PostgreSQL refuses for what is in it is halved until
 /// the bad result is alone; that one ends as a failure that says why. Returns whether results are in the queue now.
-async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
+async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
+    let Taker { shared, lane } = taker;
     let mut backoff = lane.database.backoff("report");
     // After a connection broke nobody knows whether the report before had been committed: refused then means done.
     let mut uncertain = false;
     if let Some(results) = lane.database.results() {
-        let json: Vec<String> = batch.iter().map(|report| report.json.clone()).collect();
+        let said: Vec<_> = batch.iter().map(Report::result).collect();
         let (since, started) = (lane.database.traces().map(|_| SystemTime::now()), Instant::now());
-        match results.settle(&shared.worker_id, &json, appetite(shared, lane, batch.len())).await {
+        match results.settle(&shared.worker_id, &said, taker.appetite(batch.len())).await {
             Ok(settled) => {
                 note_refused(lane, &batch, &settled.refused);
                 since.into_iter().for_each(|since| trace(lane, &batch, &settled.refused, since));
-                take_in(shared, lane, settled.claimed, started, since).await;
+                taker.take_in(settled.claimed, started, since).await;
                 return false;
             }
             Err(error) if error.is_transient() => {
@@ -212,34 +214,6 @@ async fn send(shared: &Shared, lane: &Lane, batch: Vec<Report>) -> bool {
         }
     }
     true
-}
-
-/// What this worker takes of the steps that come next, with so many results; nothing where several databases share the takers.
-fn appetite<'a>(shared: &Shared, lane: &'a Lane, reported: usize) -> Option<Appetite<'a>> {
-    if shared.lanes.len() > 1 || shared.quiet.is_cancelled() {
-        return None;
-    }
-    let steps = lane.passes.most(shared.slots.lacks(), reported);
-    let steps = u32::try_from(steps).unwrap_or(u32::MAX);
-    (steps > 0).then_some(Appetite { namespaces: &lane.namespaces, steps, lease: shared.settings.lease })
-}
-
-/// Steps that came back with results, claimed.
-async fn take_in(
-    shared: &Shared,
-    lane: &Lane,
-    mut steps: Vec<ClaimedStep>,
-    started: Instant,
-    since: Option<SystemTime>,
-) {
-    if steps.is_empty() {
-        return;
-    }
-    fetcher::mark(lane, &mut steps, started, since);
-    lane.passes.passed(steps.len());
-    lane.reports.opened(&steps);
-    let unwanted = shared.slots.put_at_hand_unless_closed(steps, started);
-    fetcher::release(shared, lane, unwanted).await;
 }
 
 fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {
