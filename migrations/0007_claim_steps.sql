@@ -18,8 +18,9 @@ returns setof stepwell.claimed_step
 language plpgsql as $$
 declare
   v_messages jsonb[] := p_messages;
-  v_named    record;
   v_times    timestamptz[];
+  v_named    record;
+  v_runnable record;
 begin
   if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
     return;
@@ -35,67 +36,82 @@ begin
                                                      v_named.attempts[1], p_worker_id, p_lease, v_times[1]);
       exit when found;
     end if;
+    select * into v_runnable
+      from stepwell.runnable_steps(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts);
     return query
-      select * from stepwell.claim_named(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts,
-                                         p_worker_id, p_lease);
+      select * from stepwell.claim_named(p_namespace, v_runnable.task_ids, v_runnable.positions, v_runnable.attempts,
+                                         v_runnable.times, p_worker_id, p_lease);
     exit when found or p_messages is not null;
   end loop;
 end
 $$;
 
--- The same for attempts that are named; arrays run in parallel. p_messages: where they are from, for the dead letters when there
--- are no such steps. A claim is of few steps, because a report locks and rewrites the claims of its results: several at a time
--- do not meet in one, and what is rewritten is short.
--- Called by: claim_steps, settle_results. Takes no locks.
+-- Those of attempts that their steps are on; arrays run in parallel, null when there is none. p_messages: where they are from, for
+-- the dead letters when there are no such steps. Called by: claim_steps, settle_results. Takes no locks.
+create function stepwell.runnable_steps(
+  p_namespace text, p_messages jsonb[], p_times timestamptz[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
+  out task_ids uuid[], out positions smallint[], out attempts smallint[], out times timestamptz[])
+language plpgsql as $$
+begin
+  with found as materialized (
+    select m.ordinality, m.message, m.enqueued_at, m.attempt, s.task_id, s.position,
+           s.state = 'enqueued' and s.attempt = m.attempt as runnable
+      from unnest(p_messages, p_times, p_task_ids, p_positions, p_attempts)
+           with ordinality as m (message, enqueued_at, task_id, position, attempt, ordinality)
+      left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
+  ), buried as (
+    insert into stepwell.dead_letters (queue, message, reason, buried_at)
+    select p_namespace || '_queue', f.message, 'the message names no step of a task', stepwell.now()
+      from found f where f.task_id is null and p_messages is not null
+  )
+  select array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt), array_agg(r.enqueued_at)
+    into task_ids, positions, attempts, times
+    from (select u.* -- whoever sends by hand can put a step into the queue twice; it is claimed once
+            from (select distinct on (f.task_id, f.position) f.* from found f where f.runnable) u
+           order by u.ordinality) r;
+end
+$$;
+
+-- Claims for a worker attempts that their steps are on; arrays run in parallel. p_times: since when they have waited; null: since
+-- now. A claim is of 32 steps at most, because a report
+-- locks and rewrites the claims of its results: several at a time do not meet in one, and what is rewritten is short.
+-- Called by: claim_steps, settle_results. Takes no locks. Returns the steps in the order of the arrays.
 create function stepwell.claim_named(
-  p_namespace text, p_messages jsonb[], p_times timestamptz[], p_task_ids uuid[], p_positions smallint[],
-  p_attempts smallint[], p_worker_id text, p_lease interval)
+  p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamptz[], p_worker_id text,
+  p_lease interval)
 returns setof stepwell.claimed_step
 language plpgsql as $$
 declare
-  v_claims bigint[] := array(select nextval('stepwell.claims_claim_id_seq')
-                               from generate_series(1, (cardinality(p_task_ids) + 31) / 32));
+  c_size   constant integer := 32;
+  v_now    timestamptz := stepwell.now();
+  v_claims bigint[];
 begin
+  if p_task_ids is null then
+    return;
+  end if;
+  v_claims := array(select nextval('stepwell.claims_claim_id_seq')
+                      from generate_series(1, (cardinality(p_task_ids) - 1) / c_size + 1));
+  insert into stepwell.claims (claim_id, expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
+  overriding system value
+  select v_claims[c], v_now + p_lease, v_now, p_namespace, p_worker_id, p_task_ids[f:l], p_positions[f:l], p_attempts[f:l]
+    from generate_subscripts(v_claims, 1) c, lateral (select (c - 1) * c_size + 1 as f, c * c_size as l) slice;
   return query
-    with found as materialized (
-      select m.ordinality, m.message, m.enqueued_at, s.task_id, s.position, s.attempt, s.max_attempts, s.name, s.depends_on,
-             s.state = 'enqueued' and s.attempt = m.attempt as runnable
-        from unnest(p_messages, p_times, p_task_ids, p_positions, p_attempts)
-             with ordinality as m (message, enqueued_at, task_id, position, attempt, ordinality)
-        left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
-    ), buried as (
-      insert into stepwell.dead_letters (queue, message, reason, buried_at)
-      select p_namespace || '_queue', f.message, 'the message names no step of a task', stepwell.now()
-        from found f where f.task_id is null
-    ), runnable as materialized (
-      -- whoever sends by hand can put a step into the queue twice; it is claimed once
-      select distinct on (f.task_id, f.position) f.* from found f where f.runnable
-    ), claimed as (
-      insert into stepwell.claims as c
-             (claim_id, expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
-      overriding system value
-      select v_claims[(r.ordinality + 31) / 32], stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id,
-             array_agg(r.task_id), array_agg(r.position), array_agg(r.attempt)
-        from runnable r
-       group by (r.ordinality + 31) / 32
-    )
-    select v_claims[(r.ordinality + 31) / 32], r.task_id, r.position, r.attempt, r.max_attempts,
-           w.namespace || '/' || w.name, w.version, r.name, ws.handler,
-           (extract(epoch from ws.timeout) * 1000)::bigint,
-           ws.config::text, t.context::text,
-           case when r.depends_on is not null then
+    select v_claims[(m.nth - 1) / c_size + 1], m.task_id, m.position, m.attempt, s.max_attempts,
+           w.namespace || '/' || w.name, w.version, s.name, ws.handler,
+           (date_part('epoch', ws.timeout) * 1000)::bigint, ws.config::text, t.context::text,
+           case when s.depends_on is not null then
              (select jsonb_object_agg(d.name, d.result)::text
-                from unnest(r.depends_on) as p (position)
+                from unnest(s.depends_on) as p (position)
                cross join lateral ( -- one by one by key, however many steps the task has
-                 select s.name, s.result from stepwell.steps s
-                  where s.task_id = r.task_id and s.position = p.position offset 0) d) end,
-           t.correlation_id, t.trace_context::text,
-           (extract(epoch from stepwell.now() - r.enqueued_at) * 1000)::bigint
-      from runnable r
-      join stepwell.tasks t on t.task_id = r.task_id
+                 select o.name, o.result from stepwell.steps o
+                  where o.task_id = m.task_id and o.position = p.position offset 0) d) end,
+           t.correlation_id, t.trace_context::text, coalesce((date_part('epoch', v_now - m.enqueued_at) * 1000)::bigint, 0)
+      -- rows by key, one after the other: as they are in the arrays
+      from unnest(p_task_ids, p_positions, p_attempts, p_times) with ordinality as m (task_id, position, attempt, enqueued_at, nth)
+      join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
+      join stepwell.tasks t on t.task_id = m.task_id
       join stepwell.workflows w on w.workflow_id = t.workflow_id
-      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = r.position
-     order by r.ordinality;
+      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = m.position;
 end
 $$;
 

@@ -28,27 +28,39 @@ end
 $$;
 
 -- Takes the steps of results out of the claims that hold them; arrays run in parallel. accepted: the 1-based places of those that
--- were held; refused: of the others. Called by: report_results, settle_results. Locks: claims by id.
+-- were held; refused: of the others. namespace: theirs, when it is one. Called by: report_results, settle_results. Locks: claims by id.
 create function stepwell.take_results(
   p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
-  out accepted integer[], out refused integer[])
+  out accepted integer[], out refused integer[], out namespace text)
 language plpgsql as $$
+declare
+  v_held record;
 begin
   perform from stepwell.claims c where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
     order by c.claim_id for update;
 
   with held as materialized ( -- unnested once: joined first, it would be once a result
-    select c.claim_id, u.task_id, u.position, u.attempt
+    select c.claim_id, c.namespace, u.task_id, u.position, u.attempt, row_number() over () as nth
       from stepwell.claims c, unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
      where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
   )
-  select array_agg(r.ordinality::integer order by r.ordinality) into accepted
+  select array_agg(r.ordinality::integer order by r.ordinality) as results, count(distinct h.nth) as steps,
+         (select count(*) from held) as all_steps, min(h.namespace) as first, max(h.namespace) as last
+    into v_held
     from unnest(p_claims, p_task_ids, p_positions, p_attempts)
          with ordinality as r (claim_id, task_id, position, attempt, ordinality)
     join held h using (claim_id, task_id, position, attempt);
 
+  accepted := v_held.results;
+  if v_held.first = v_held.last then
+    namespace := v_held.first;
+  end if;
   if cardinality(accepted) = cardinality(p_claims) then -- the rare ones leave the common path alone
-    perform stepwell.shrink_claims(p_claims, p_task_ids, p_positions);
+    if v_held.steps = v_held.all_steps then
+      delete from stepwell.claims c where c.claim_id = any (p_claims); -- nothing is left in them
+    else
+      perform stepwell.shrink_claims(p_claims, p_task_ids, p_positions);
+    end if;
     refused := '{}';
     return;
   end if;

@@ -127,32 +127,34 @@ begin
   select * into v_applied
     from stepwell.apply_messages(p_results, array_fill(clock_timestamp(), array[cardinality(p_results)]), -- as the queue would tell
                                  array_fill(p_worker_id, array[cardinality(p_results)]), p_task_ids, p_steps, p_attempts,
-                                 p_namespaces, p_take);
+                                 v_taken.namespace, p_namespaces, p_take);
   -- What comes next is claimed before dispatch, which sends what comes after it: what the results made ready, then what
   -- waits for a place in a queue, of each namespace an equal share.
-  v_left := p_take - coalesce(cardinality(v_applied.handed_task_ids), 0);
-  v_share := greatest(v_left / greatest(cardinality(p_namespaces), 1), 1);
-  if not exists (select from stepwell.ready_steps) or stepwell.results_wait() then
-    v_left := 0;
-  end if;
-  foreach v_namespace in array p_namespaces loop
-    continue when v_left = 0 and v_namespace is distinct from v_applied.handed_namespace;
-    v_next := stepwell.take_ready_steps(
-      v_namespace, case when stepwell.may_pass(v_namespace) then least(v_share, v_left) else 0 end);
-    v_left := v_left - v_next.steps;
-    if v_namespace = v_applied.handed_namespace then
-      v_next.task_ids := v_applied.handed_task_ids || v_next.task_ids;
-      v_next.positions := v_applied.handed_positions || v_next.positions;
-      v_next.attempts := v_applied.handed_attempts || v_next.attempts;
-    end if;
-    continue when v_next.task_ids is null;
-    perform stepwell.count_steps(v_namespace, cardinality(v_next.task_ids));
+  if v_applied.handed_task_ids is not null then
+    perform stepwell.count_steps(v_applied.handed_namespace, cardinality(v_applied.handed_task_ids));
     return query
       select null::integer[], null::integer, null::integer, null::integer, null::integer, null::integer, null::integer,
              null::text[], null::uuid[], null::integer, null::integer, null::text, c.*
-        from stepwell.claim_named(v_namespace, '{}', array_fill(clock_timestamp(), array[cardinality(v_next.task_ids)]),
-                                  v_next.task_ids, v_next.positions, v_next.attempts, p_worker_id, p_lease) c;
-  end loop;
+        from stepwell.claim_named(v_applied.handed_namespace, v_applied.handed_task_ids, v_applied.handed_positions,
+                                  v_applied.handed_attempts, null, p_worker_id, p_lease) c;
+  end if;
+  v_left := p_take - coalesce(cardinality(v_applied.handed_task_ids), 0);
+  v_share := greatest(v_left / greatest(cardinality(p_namespaces), 1), 1);
+  if v_left > 0 and exists (select from stepwell.ready_steps) and not stepwell.results_wait() then
+    foreach v_namespace in array p_namespaces loop
+      continue when v_left = 0 or not stepwell.may_pass(v_namespace);
+      v_next := stepwell.take_ready_steps(v_namespace, least(v_share, v_left));
+      v_left := v_left - v_next.steps;
+      v_next := stepwell.runnable_steps(v_namespace, null, null, v_next.task_ids, v_next.positions, v_next.attempts);
+      continue when v_next.task_ids is null;
+      perform stepwell.count_steps(v_namespace, cardinality(v_next.task_ids));
+      return query
+        select null::integer[], null::integer, null::integer, null::integer, null::integer, null::integer, null::integer,
+               null::text[], null::uuid[], null::integer, null::integer, null::text, c.*
+          from stepwell.claim_named(v_namespace, v_next.task_ids, v_next.positions, v_next.attempts, null, p_worker_id,
+                                    p_lease) c;
+    end loop;
+  end if;
   return query
     select v_taken.refused, v_applied.popped, v_applied.completed, v_applied.retried, v_applied.failed, v_applied.stale,
            v_applied.dead, v_applied.namespaces || d.namespaces, v_applied.finished, v_applied.timed_out,
@@ -239,11 +241,13 @@ language sql immutable as $$
    where jsonb_typeof(m -> 'trace') = 'object'
 $$;
 
--- apply_results without the queue. What the messages are about is said beside them, or read. Of the steps that become ready
--- up to p_take are left to the caller, who claims them for a worker of p_takers: handed_*, null when there are none. Called by: apply_results, settle_results, bury_message, resolve_step.
+-- apply_results without the queue. What the messages are about is said beside them, or read; p_namespace: the one of all, when it
+-- is known. Of the steps that become ready up to p_take are left to the caller, who claims them for a worker of p_takers:
+-- handed_*, null when there are none. Called by: apply_results, settle_results, bury_message, resolve_step.
 create function stepwell.apply_messages(
   p_messages jsonb[], p_times timestamptz[], p_workers text[], p_task_ids uuid[] default null,
-  p_positions smallint[] default null, p_attempts smallint[] default null, p_takers text[] default '{}', p_take integer default 0)
+  p_positions smallint[] default null, p_attempts smallint[] default null, p_namespace text default null,
+  p_takers text[] default '{}', p_take integer default 0)
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
                namespaces text[], finished uuid[], timed_out integer, errored integer,
                handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[])
@@ -266,7 +270,7 @@ begin
   perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
 
   select * into v_done
-    from stepwell.apply_completed(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts);
+    from stepwell.apply_completed(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts, p_namespace);
   if v_done.task_ids is not null then
     if p_take > 0 then
       select * into v_line
@@ -383,23 +387,18 @@ $$;
 -- tasks with a failed step, in which this may have been the last that moved.
 create function stepwell.apply_completed(
   p_messages jsonb[], p_times timestamptz[], p_workers text[],
-  p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
+  p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text,
   out completed integer, out namespaces text[], out task_ids uuid[], out positions smallint[],
   out attempts smallint[], out finished uuid[], out ailing uuid[])
 language plpgsql as $$ -- plpgsql, because it keeps the plan of this statement and a sql function does not
 begin
-  with results as materialized (
-    select r.task_id, r.position, r.attempt, r.message ->> 'outcome' as outcome,
-           r.message -> 'result' as result, r.worker_id, r.reported_at,
-           r.reported_at - stepwell.microseconds(r.message -> 'duration_us') as started_at
+  with done as (
+    update stepwell.steps s
+       set state = 'complete', result = coalesce(r.message -> 'result', 'null'), worker_id = r.worker_id,
+           started_at = r.reported_at - stepwell.microseconds(r.message -> 'duration_us'), finished_at = r.reported_at
       from unnest(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts)
            as r (message, reported_at, worker_id, task_id, position, attempt)
-  ), done as (
-    update stepwell.steps s
-       set state = 'complete', result = coalesce(r.result, 'null'), worker_id = r.worker_id,
-           started_at = r.started_at, finished_at = r.reported_at
-      from results r
-     where r.outcome = 'complete' and s.task_id = r.task_id and s.position = r.position
+     where r.message ->> 'outcome' = 'complete' and s.task_id = r.task_id and s.position = r.position
        and s.attempt = r.attempt and s.state = 'enqueued'
     returning s.task_id, s.dependents
   ), countdown as (
@@ -431,10 +430,9 @@ begin
          (select coalesce(array_agg(a.task_id), '{}') from advanced a where a.state = 'complete'),
          (select array_agg(a.task_id) from advanced a where a.steps_failed > 0)
     into completed, namespaces, task_ids, positions, attempts, finished, ailing
-    from (select w.namespace, c.task_id, c.position, c.attempt
+    from (select coalesce(p_namespace, (select w.namespace from stepwell.tasks t join stepwell.workflows w using (workflow_id)
+                                         where t.task_id = c.task_id)) as namespace, c.task_id, c.position, c.attempt
             from counted c
-            join stepwell.tasks t using (task_id)
-            join stepwell.workflows w using (workflow_id)
            where c.state = 'enqueued'
            order by c.task_id, c.position) r;
 end
@@ -475,5 +473,5 @@ $$;
 create function stepwell.microseconds(p_value jsonb) returns interval
 language sql immutable as $$
   select case when jsonb_typeof(p_value) = 'number' and p_value::numeric between 0 and 1e15
-              then make_interval(secs => p_value::double precision / 1e6) else interval '0' end
+              then p_value::bigint * interval '1 microsecond' else interval '0' end
 $$;

@@ -212,12 +212,12 @@ admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cecd1de8
-apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
-  returns record, plpgsql volatile, body 3becb01b
+apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
+  returns record, plpgsql volatile, body c2d7f226
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
   returns record, plpgsql volatile, body 7ed58719
-apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body 5bb928c2
+apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_namespace text DEFAULT NULL::text, p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body ff2ee45c
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 2b18e44d
 as_bigint(p_text text)
@@ -248,12 +248,12 @@ check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_each(p_namespace text, p_task_id uuid, p_positions smallint[], p_worker_id text, p_lease interval)
   returns SETOF stepwell.claimed_step, plpgsql volatile, body a4131796
-claim_named(p_namespace text, p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_worker_id text, p_lease interval)
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body 37ce847d
+claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval)
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body b20e81c1
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval, p_since timestamp with time zone)
   returns SETOF stepwell.claimed_step, plpgsql volatile, body 1c537243
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body f22f7c0a
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 0d882596
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -323,7 +323,7 @@ may_pass(p_namespace text)
 messages_in_flight()
   returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 8d389f63
 microseconds(p_value jsonb)
-  returns interval, sql immutable, body 856842e6
+  returns interval, sql immutable, body 7ab43347
 now()
   returns timestamp with time zone, sql volatile, body 326b96fb
 offer_step_results(p_messages jsonb[], p_most integer)
@@ -404,6 +404,8 @@ retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, 
   returns interval, sql volatile, body e7f49d92
 retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
   returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body b88182c3
+runnable_steps(p_namespace text, p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT times timestamp with time zone[])
+  returns record, plpgsql volatile, body 0fa2903e
 send_messages(p_queue text, p_messages jsonb[], p_delay integer)
   returns void, plpgsql volatile, body 7799a2d2
 send_results(p_worker_id text, p_results jsonb[])
@@ -417,7 +419,7 @@ send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
 settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
   returns record, plpgsql volatile, body d477ed7b
 settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 94ef2b59
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 97cc6c45
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
@@ -430,8 +432,8 @@ submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f5b998ce
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 5b0fdd82
-take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[])
-  returns record, plpgsql volatile, set enable_nestloop=off, body 0243ce8b
+take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)
+  returns record, plpgsql volatile, set enable_nestloop=off, body b88486f4
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
