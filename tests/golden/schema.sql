@@ -405,7 +405,7 @@ retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, 
 retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
   returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body b88182c3
 runnable_steps(p_namespace text, p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body 0fa2903e
+  returns record, plpgsql volatile, body dc1ba970
 send_messages(p_queue text, p_messages jsonb[], p_delay integer)
   returns void, plpgsql volatile, body 7799a2d2
 send_results(p_worker_id text, p_results jsonb[])
