@@ -180,6 +180,11 @@ proptest! {
         "idempotency_key", "concurrency_key", "42", "3.14", "1732619333123", "order-42", "naïve", "café", "app/key.rb:12",
         "task_id", "0190b5a0-4111-7111-8111-111111111111", "2026-11-26T11:08:53Z", "http://localhost:8080/a@b", "https://x.y",
     ]), 1..12), separator in " |=|: |, |\n| -> ") {
+        let mut words = words;
+        if separator == "=" { // what follows a URL without white space is a part of it, and may be its password
+            let last = words.len() - 1;
+            words = words.into_iter().enumerate().filter(|(place, word)| *place == last || !word.contains("://")).map(|(_, word)| word).collect();
+        }
         let text = words.join(&separator);
         prop_assert_eq!(mask_text(&text), text.as_str());
         let json = json(&text);
