@@ -105,7 +105,7 @@ impl Store {
         worker_id: &str,
         lease: Duration,
     ) -> Result<Vec<ClaimedStep>> {
-        sqlx::query_as(lazily!("stepwell.claim_steps($1, $2, $3, $4)"))
+        sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4)")
             .bind(namespace)
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(worker_id)

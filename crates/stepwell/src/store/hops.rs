@@ -12,6 +12,15 @@ use crate::config;
 use crate::error::Result;
 use crate::telemetry::mask_text;
 
+/// A call whose commit does not wait for the disk, unless it claims steps. When PostgreSQL crashes in the next moment, no task has
+/// been made, and its request is still in the queue; what anybody relies on comes with a later commit, which waits for this one
+/// too. A claim lasts, because the attempt counts: a step that makes PostgreSQL crash would begin for ever.
+const INITIALIZE: &str = "
+    with lazily as materialized (select current_setting('synchronous_commit') as usual,
+                                        set_config('synchronous_commit', 'off', true))
+    select c.* from lazily, stepwell.initialize_tasks($1, $2, $3, $4, $5, $6) c
+     where case when c.claim_id is not null then set_config('synchronous_commit', lazily.usual, true) is not null else true end";
+
 /// How often a message is tried whose failure says something else each time.
 const BURY_ATTEMPTS: u32 = 5;
 
@@ -220,7 +229,7 @@ impl Store {
         traced: bool,
         appetite: Option<Appetite<'_>>,
     ) -> Result<Initialized> {
-        let rows = sqlx::query(lazily!("stepwell.initialize_tasks($1, $2, $3, $4, $5, $6)"))
+        let rows = sqlx::query(INITIALIZE)
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(traced)
             .bind(appetite.map(|appetite| appetite.worker_id))

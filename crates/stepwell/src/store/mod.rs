@@ -1,22 +1,6 @@
 //! The database, one method a SQL function: sets in, sets out. Every write to a table of ours is a function in
 //! `migrations/`; here stand only calls and look-ups.
 
-/// A call whose commit does not wait for the disk, unless it claims a step that has one attempt only. For what moves messages on:
-/// when PostgreSQL crashes in the next moment it never was, and the message is still in its queue. What anybody relies on comes
-/// with a later commit, which waits for it too. A step with one attempt must not begin twice, so its claim has to last.
-macro_rules! lazily {
-    ($call:literal) => {
-        concat!(
-            "with lazily as materialized (select current_setting('synchronous_commit') as usual,
-                                                 set_config('synchronous_commit', 'off', true))
-             select c.* from lazily, ",
-            $call,
-            " c where case when c.max_attempts = 1 then set_config('synchronous_commit', lazily.usual, true) is not null
-                           else true end"
-        )
-    };
-}
-
 mod bounded;
 mod claims;
 mod connect;
