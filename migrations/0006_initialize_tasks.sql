@@ -51,6 +51,50 @@ begin
 end
 $$;
 
+-- Hops 1 to 3 in one, for a client beside an orchestrator and a worker that finds the queues of p_namespaces empty: what
+-- submit_tasks does with one request, and initialize_tasks with it, when no other waits and its task is small. Any other request
+-- stands in the queue then, popped is 0, and nothing is known of it but submitted, the id of its task, and created.
+-- Called by: such clients. Locks: as submit_tasks.
+create function stepwell.begin_task(
+  p_request jsonb, p_traced boolean, p_worker_id text, p_namespaces text[], p_take integer, p_lease interval)
+returns table (submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer,
+               dead integer, namespaces text[], finished uuid[], traces text,
+               claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
+               workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text,
+               results text, correlation_id text, trace_context text, waited_ms bigint)
+language plpgsql as $$
+declare
+  v_accepted record;
+  v_one      record;
+  v_placed   record;
+  v_begins   boolean := false;
+begin
+  select * into v_accepted from stepwell.accept_requests(array[p_request]);
+  if v_accepted.requests is not null then
+    if (select q.msg_id from pgmq.q_task_requests q order by q.msg_id limit 1) is null then
+      -- More steps than these take so long that the client is better off without.
+      select * into v_one from stepwell.initialize_one(v_accepted.requests[1], clock_timestamp(), 100);
+      v_begins := v_one.roots is not null;
+      perform nextval(pg_get_serial_sequence('pgmq.q_task_requests', 'msg_id')) where v_begins; -- as count_steps
+    end if;
+    if not v_begins then
+      perform stepwell.send_task_requests(v_accepted.requests);
+    end if;
+  end if;
+  if not v_begins then
+    return query select v_accepted.task_ids[1], v_accepted.created[1], 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], null::text,
+                        (null::stepwell.claimed_step).*;
+    return;
+  end if;
+  select * into v_placed from stepwell.place_steps(v_one.namespace, v_one.task_id, v_one.roots, p_namespaces, p_take);
+  return query
+    select v_one.task_id, true, 1, 1, 0, 0, 0, v_placed.namespaces, '{}'::uuid[],
+           case when p_traced then stepwell.request_traces(v_accepted.requests) end, c.*
+      from (select) one
+      left join stepwell.claim_each(v_one.namespace, v_one.task_id, v_placed.handed, p_worker_id, p_lease) c on true;
+end
+$$;
+
 -- The requests that came with a trace context, as initialize_tasks tells them: a JSON array of objects.
 create function stepwell.request_traces(p_messages jsonb[]) returns text
 language sql immutable as $$
@@ -179,9 +223,10 @@ $$;
 
 -- What initialize_requests does, for the usual one alone: a good request for a new task, its context checked. roots: its first
 -- steps, enqueued with attempt 1, for which the caller has to find a place; null for any other request, of which nothing is
--- changed. What sets up a statement for many takes longer than all that is done for one. Called by: initialize_tasks.
+-- changed, and for a task of more than p_most steps. What sets up a statement for many takes longer than all that is done for one.
+-- Called by: initialize_tasks, begin_task.
 create function stepwell.initialize_one(
-  p_message jsonb, p_time timestamptz, out namespace text, out task_id uuid, out roots smallint[])
+  p_message jsonb, p_time timestamptz, p_most integer default null, out namespace text, out task_id uuid, out roots smallint[])
 language plpgsql as $$
 #variable_conflict use_column
 declare
@@ -200,7 +245,8 @@ begin
      and w.namespace || '/' || w.name = p_message ->> 'workflow'
      and w.version = coalesce(p_message ->> 'version', w.version)
    order by w.workflow_id desc limit 1;
-  if not found or (v_workflow.input_schema is not null and p_message ->> 'validated' is distinct from v_workflow.digest) then
+  if not found or v_workflow.steps > p_most
+     or (v_workflow.input_schema is not null and p_message ->> 'validated' is distinct from v_workflow.digest) then
     return;
   end if;
   insert into stepwell.tasks

@@ -10,7 +10,7 @@ begin
     select p.oid::regprocedure
       from pg_catalog.pg_proc p
      where p.pronamespace = 'stepwell'::regnamespace
-       and p.proname in ('initialize_tasks', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
+       and p.proname in ('initialize_tasks', 'begin_task', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
                          'release_unhandled', 'apply_results', 'settle_results', 'dispatch_steps', 'wake_due_steps', 'recover_claims',
                          'fail_overdue_tasks', 'bury_message', 'cancel_task', 'retry_task', 'resolve_step',
                          'remove_finished_tasks')

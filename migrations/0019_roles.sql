@@ -57,6 +57,7 @@ language sql immutable as $$
       ('queue_has_messages', '{worker,orchestrator}'),
       ('bury_message', '{worker,orchestrator}'),
       ('initialize_tasks', '{orchestrator}'),
+      ('begin_task', '{orchestrator}'),
       ('take_unvalidated_tasks', '{orchestrator}'),
       ('admit_tasks', '{orchestrator}'),
       ('apply_results', '{orchestrator}'),

@@ -117,6 +117,76 @@ async fn first_steps_go_to_the_queue_where_others_are_before_them_or_something_i
 }
 
 #[tokio::test]
+async fn a_task_begins_with_its_submit_where_a_worker_beside_it_has_nothing_to_do() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(2)).await?;
+    let id = Uuid::now_v7();
+    let request =
+        format!(r#"{{"workflow": "test/chain", "task_id": "{id}", "context": {{"n": 1}}, "idempotency_key": "k"}}"#);
+    let begun = session.begin(&request, 5).await?;
+    assert_eq!((begun.task_id, begun.created, begun.initialized.initialized), (id, true, 1));
+    let [step] = &begun.initialized.claimed[..] else { panic!("{begun:?}") };
+    assert_eq!((step.task_id, step.attempt, step.context.as_str()), (id, 1, r#"{"n": 1}"#));
+    for queue in ["task_requests", "test_queue"] {
+        let sent = format!("select sent from stepwell.queue_metrics(1) where queue = '{queue}'");
+        assert_eq!((session.queued(queue).await?, session.value::<i64>(&sent).await?), (0, 1), "it passed {queue}");
+    }
+
+    for repeated in [request.clone(), request.replace("idempotency_key", "correlation_id")] {
+        let again = session.begin(&repeated, 5).await?; // after a commit whose answer was lost
+        assert_eq!((again.task_id, again.created, again.initialized.claimed.len()), (id, true, 0));
+    }
+    let other = request.replace(&id.to_string(), &Uuid::now_v7().to_string());
+    let other = session.begin(&other, 5).await?;
+    assert_eq!((other.task_id, other.created, other.initialized.popped), (id, false, 0), "the key is taken");
+    let repeated = session.initialize(10).await?;
+    assert_eq!((repeated.popped, repeated.initialized), (1, 0), "of the two repeated, the one without a key");
+    session.settle(complete(step, "1")).await?; // the claim holds it
+    assert_eq!(session.steps(id).await?, "s1 complete, s2 enqueued");
+    assert_eq!(session.count("tasks").await?, 1);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_request_that_is_not_that_simple_stands_in_the_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    session.register(&with_schema()).await?;
+    session.register(&define("large", (0..101).map(|n| json!({ "name": format!("s{n}") })).collect())).await?;
+    let requests = [
+        (r#"{"workflow": "test/large"}"#, "in_progress"),
+        (r#"{"workflow": "test/strict", "context": {"n": "x"}}"#, "pending"),
+        (r#"{"workflow": "test/chain", "priority": "odd"}"#, "error"),
+        (r#"{"workflow": "test/chain", "context": []}"#, "error"),
+    ];
+    for (request, state) in requests {
+        let begun = session.begin(request, 5).await?;
+        assert!(begun.created && begun.initialized.popped == 0 && begun.initialized.claimed.is_empty(), "{begun:?}");
+        assert_eq!(session.initialize(10).await?.popped, 1);
+        assert_eq!(session.task_state(begun.task_id).await?, state, "{request}");
+    }
+    session.begin(r#"{"workflow": "test/unknown"}"#, 5).await?;
+    assert_eq!(session.initialize(10).await?.dead, 1);
+    let refused = session.begin(r#"{"context": {}}"#, 5).await;
+    assert_eq!(sqlstate(refused).as_deref(), Some("SW003"));
+
+    let first = session.submit_one("test/chain", "{}").await?;
+    let begun = session.begin(r#"{"workflow": "test/chain"}"#, 5).await?;
+    assert_eq!(begun.initialized.popped, 0, "another came before it");
+    assert_eq!(session.initialize(1).await?.popped, 1);
+    assert_eq!(session.task_state(first).await?, "in_progress");
+    assert_eq!(session.initialize(10).await?.popped, 1);
+    session.run("select stepwell.pause_namespace('test', 'a test')").await?;
+    let paused = session.begin(r#"{"workflow": "test/chain"}"#, 5).await?.initialized;
+    assert_eq!((paused.initialized, paused.claimed.len(), paused.namespaces.len()), (1, 0, 1), "it waits as others do");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn the_batch_is_a_limit_and_the_oldest_go_first() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

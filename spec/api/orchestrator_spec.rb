@@ -119,4 +119,13 @@ RSpec.describe Stepwell::Orchestrator do
     expect { Stepwell::Worker.new(namespaces: "spec", database_url: database_url).start }
       .to raise_error(Stepwell::DatabaseError, message)
   end
+
+  it "refuses a database whose migrations were others, instead of failing at every call" do
+    psql("update stepwell._sqlx_migrations set checksum = 'another' where version = 9")
+    message = /was made by another build of this program \(migration 9 differs\): use a new database/
+
+    expect { described_class.embedded(database_url: database_url) }.to raise_error(Stepwell::DatabaseError, message)
+    expect { Stepwell::Worker.new(namespaces: "spec", database_url: database_url).start }
+      .to raise_error(Stepwell::DatabaseError, message)
+  end
 end

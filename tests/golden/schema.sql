@@ -208,6 +208,8 @@ steps_in_progress (task_id uuid, position smallint, attempt smallint, worker_id 
 task_status (task_id uuid, namespace text, name text, version text, state text, priority smallint, created_at timestamp with time zone, finished_at timestamp with time zone, steps_remaining integer, steps_total bigint, steps_in_progress bigint, waits_for text)
 
 -- functions
+accept_requests(p_requests jsonb[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
+  returns record, plpgsql volatile, body 857f6d3a
 admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
@@ -230,6 +232,8 @@ as_uuid(p_text text)
   returns uuid, plpgsql immutable, body 5579e3b1
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
+begin_task(p_request jsonb, p_traced boolean, p_worker_id text, p_namespaces text[], p_take integer, p_lease interval)
+  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 92dc3e86
 bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFAULT NULL::text)
   returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 6a2efcef
 bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
@@ -289,7 +293,7 @@ failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryab
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)
-  returns SETOF name, sql immutable, body bc2dbefc
+  returns SETOF name, sql immutable, body 04e04deb
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
@@ -298,8 +302,8 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
   returns void, plpgsql volatile, body c74697a2
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
-initialize_one(p_message jsonb, p_time timestamp with time zone, OUT namespace text, OUT task_id uuid, OUT roots smallint[])
-  returns record, plpgsql volatile, body 2891e75c
+initialize_one(p_message jsonb, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT task_id uuid, OUT roots smallint[])
+  returns record, plpgsql volatile, body 01dea412
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ba16fb29
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
@@ -416,6 +420,8 @@ send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_att
   returns void, plpgsql volatile, body d2d0be44
 send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 4a3bf87d
+settle_keys(p_requests jsonb[], p_task_ids uuid[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
+  returns record, plpgsql volatile, body 5e1f22cf
 settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
   returns record, plpgsql volatile, body d477ed7b
 settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
@@ -426,10 +432,8 @@ shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
   returns void, plpgsql volatile, body 14ea4f0a
 smallints(p_array jsonb)
   returns smallint[], sql immutable, body 1313511e
-submit_keyed_tasks(p_requests jsonb[], p_task_ids uuid[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile, body aac8d4d6
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f5b998ce
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body a87092c4
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 5b0fdd82
 take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)

@@ -3,7 +3,9 @@
 use anyhow::{ensure, Result};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
-use stepwell::store::{Applied, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Settled, Submitted, Woken};
+use stepwell::store::{
+    Applied, Begun, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Settled, Submitted, Woken,
+};
 use stepwell::Workflow;
 use uuid::Uuid;
 
@@ -104,6 +106,13 @@ impl Session {
     pub async fn submit_one(&mut self, workflow: &str, context: &str) -> Answer<Uuid> {
         let request = format!(r#"{{"workflow": "{workflow}", "context": {context}}}"#);
         Ok(self.submit(&[request]).await?[0].task_id)
+    }
+
+    /// Submits a request for [`WORKER`], which finds its queues empty and takes up to `take` first steps.
+    pub async fn begin(&mut self, request: &str, take: i32) -> Answer<Begun> {
+        let call = "select * from stepwell.begin_task($1::text::jsonb, false, $2, array[$3], $4, '60 s')";
+        let call = sqlx::query(call).bind(request).bind(WORKER).bind(NAMESPACE).bind(take);
+        Begun::read(&call.fetch_all(&mut self.connection).await?)
     }
 
     /// Registers a workflow and starts a task of it.

@@ -495,12 +495,26 @@ fn count<'a>(database: &Database, submitted: impl Iterator<Item = (&'a Request, 
 async fn send(database: &Database, messages: &[String]) -> Result<Vec<Submitted>> {
     let mut submitted = Vec::with_capacity(messages.len());
     for batch in batches(messages) {
-        let since = Instant::now();
-        let answer = persist(database, || database.store().submit_tasks(batch)).await;
+        let answer = persist(database, || submit(database, batch)).await;
         submitted.extend(answer.map_err(|error| error.if_refused("the request", "context"))?);
-        database.metrics().hop(Hop::Submit, since.elapsed(), batch.len() as u64);
-        database.signals().publish(Topic::Requests);
     }
+    Ok(submitted)
+}
+
+/// Into the queue, unless an orchestrator of this process begins it at once. What that cannot do is left to the queue, where a
+/// request that nobody can use harms no other.
+async fn submit(database: &Database, batch: &[String]) -> Result<Vec<Submitted>> {
+    if let ([request], Some(requests)) = (batch, database.requests()) {
+        match requests.begin(request).await {
+            Ok(None) => {}
+            Err(error) if !error.is_transient() => {}
+            begun => return begun.map(|submitted| submitted.into_iter().collect()),
+        }
+    }
+    let since = Instant::now();
+    let submitted = database.store().submit_tasks(batch).await?;
+    database.signals().publish(Topic::Requests);
+    database.metrics().hop(Hop::Submit, since.elapsed(), batch.len() as u64);
     Ok(submitted)
 }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use crate::backoff::{delay, Backoff, Outage};
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::orchestrator::Results;
+use crate::orchestrator::{Requests, Results};
 use crate::signals::{lock, Signals, Topic};
 use crate::store::Store;
 use crate::telemetry::health::{DatabaseHealth, Loops, Pulse};
@@ -42,6 +42,7 @@ struct Inner {
     config: Config,
     traces: Option<Traces>,
     /// Of the orchestrator that runs over this link.
+    requests: Mutex<Weak<Requests>>,
     results: Mutex<Weak<Results>>,
     /// Workers that have their steps over this link.
     takers: Mutex<Vec<Weak<Taker>>>,
@@ -84,6 +85,7 @@ impl Database {
             outage: Arc::default(),
             config: config.clone(),
             traces,
+            requests: Mutex::default(),
             results: Mutex::default(),
             takers: Mutex::default(),
             instance: Uuid::now_v7().simple().to_string(),
@@ -131,6 +133,16 @@ impl Database {
 
     pub(crate) fn signals(&self) -> &Signals {
         &self.0.signals
+    }
+
+    /// An orchestrator makes tasks over this link, for as long as it keeps this.
+    pub(crate) fn set_requests(&self, requests: &Arc<Requests>) {
+        *lock(&self.0.requests) = Arc::downgrade(requests);
+    }
+
+    /// What makes tasks in this process; none when no orchestrator runs over this link.
+    pub(crate) fn requests(&self) -> Option<Arc<Requests>> {
+        lock(&self.0.requests).upgrade()
     }
 
     /// An orchestrator applies results over this link, for as long as it keeps this.

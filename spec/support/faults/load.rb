@@ -5,9 +5,10 @@ module Specs
     # What an example puts its processes under, and how much of that gets through.
     module Load
       # A client that submits and waits without end, until {#end_load}.
+      # @param env [Hash{Symbol => String}] what it alone has of environment
       # @return [Program]
-      def start_load
-        crew.muster(client: 1).first.tap { |client| client.puts("feed 1 0") }
+      def start_load(**env)
+        crew.start(:client, **env).tap(&:ready).tap { |client| client.puts("feed 1 0") }
       end
 
       # @return [Integer] how often a call of the client failed for good and was repeated, once all tasks have ended

@@ -26,6 +26,7 @@ use crate::databases::Databases;
 use crate::embedded::{self, Cluster};
 use crate::error::Result;
 
+pub(crate) use requests::Requests;
 pub(crate) use results::Results;
 use shard::Shard;
 pub use summary::{Activity, Rates, Summary};

@@ -1,9 +1,11 @@
-//! The request loop: `task_requests` -> tasks, steps, and the root steps' queues.
+//! The request loop: `task_requests` -> tasks, steps, and the root steps' queues. A client of the same process can bring its request
+//! past the queue.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Instant, SystemTime};
 
+use tokio::sync::Mutex as AsyncMutex;
 use tokio_util::sync::CancellationToken;
 
 use super::finished::Finished;
@@ -11,29 +13,41 @@ use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
-use crate::signals::lock;
-use crate::store::UnvalidatedTask;
+use crate::signals::{lock, Topic};
+use crate::store::{Appetite, Initialized, Submitted, UnvalidatedTask};
 use crate::telemetry::metrics;
+use crate::worker::Taker;
 use crate::workflow::InputSchema;
 
 /// Compiled input schemas that are kept; beyond it all are forgotten.
 const SCHEMAS: usize = 200;
 
-struct Requests {
+/// Requests, and who hears what became of them.
+#[derive(Debug)]
+pub(crate) struct Requests {
     database: Database,
     totals: Arc<Totals>,
     finished: Finished,
     schemas: Mutex<HashMap<String, Result<InputSchema, String>>>,
+    /// Held by a client that begins its task itself.
+    beginning: AsyncMutex<()>,
 }
 
 pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finished, shutdown: CancellationToken) {
     let settings = database.config().orchestrator.clone();
     let wakeups = database.signals().requests();
-    let hop = Requests { database: database.clone(), totals, finished, schemas: Mutex::default() };
+    let hop = Arc::new(Requests {
+        database: database.clone(),
+        totals,
+        finished,
+        schemas: Mutex::default(),
+        beginning: AsyncMutex::default(),
+    });
+    database.set_requests(&hop);
     hop_loop::run(hop, database, settings.request_batch, settings.polling_interval, wakeups, shutdown).await;
 }
 
-impl Hop for Requests {
+impl Hop for Arc<Requests> {
     const NAME: &'static str = "requests";
     const QUEUE: &'static str = "task_requests";
     const HOP: metrics::Hop = metrics::Hop::Initialize;
@@ -42,22 +56,13 @@ impl Hop for Requests {
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
         let takers = self.database.takers();
-        let wanting = takers.iter().find_map(|taker| Some((taker, taker.appetite(0)?)));
-        let (taker, appetite) = wanting.unzip();
-        let mut outcome = self.database.store().initialize_tasks(batch, traces.is_some(), appetite).await?;
-        if let Some(taker) = taker {
-            taker.take_in(std::mem::take(&mut outcome.claimed), started, since).await;
-        }
+        let (taker, appetite) = wanting(&takers).unzip();
+        let outcome = self.database.store().initialize_tasks(batch, traces.is_some(), appetite).await?;
         self.database.metrics().hop(Self::HOP, started.elapsed(), outcome.popped);
-        if let (Some(traces), Some(since)) = (traces, since) {
-            traces.initialized(since, outcome.traces.as_deref());
-        }
-        self.totals.initialized(&outcome);
-        self.database.signals().publish_steps(&outcome.namespaces);
-        self.database.signals().publish_finished(&outcome.finished);
-        self.finished.tell(&outcome.finished);
-        let admitted = if outcome.unvalidated > 0 { self.admit(batch).await? } else { 0 };
-        Ok(outcome.popped.unsigned_abs().max(admitted))
+        let (popped, unvalidated) = (outcome.popped.unsigned_abs(), outcome.unvalidated);
+        self.tell(outcome, taker, started, since).await;
+        let admitted = if unvalidated > 0 { self.admit(batch).await? } else { 0 };
+        Ok(popped.max(admitted))
     }
 
     async fn look(&self) -> Result<bool> {
@@ -66,7 +71,51 @@ impl Hop for Requests {
     }
 }
 
+/// The first of these workers whose queues are empty, and what it takes.
+fn wanting(takers: &[Arc<Taker>]) -> Option<(&Taker, Appetite<'_>)> {
+    takers.iter().find_map(|taker| Some((&**taker, taker.appetite(0)?)))
+}
+
 impl Requests {
+    /// What a client of this process submits: where a worker beside it has nothing to do, the task is made at once, and its first
+    /// steps are that worker's. None when there is no such worker, or another client is at it: then requests are handled together.
+    ///
+    /// A client may give up half way, and what is claimed must end up at hand: so this is a task of its own.
+    pub(crate) async fn begin(self: Arc<Self>, request: &str) -> Result<Option<Submitted>> {
+        let request = request.to_owned();
+        tokio::spawn(async move { self.begin_alone(&request).await }).await.unwrap_or(Ok(None))
+    }
+
+    async fn begin_alone(&self, request: &str) -> Result<Option<Submitted>> {
+        let takers = self.database.takers();
+        let Some((taker, appetite)) = wanting(&takers) else { return Ok(None) };
+        let Ok(_one_at_a_time) = self.beginning.try_lock() else { return Ok(None) };
+        let traces = self.database.traces();
+        let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
+        let begun = self.database.store().begin_task(request, traces.is_some(), appetite).await?;
+        if begun.initialized.popped > 0 {
+            self.tell(begun.initialized, Some(taker), started, since).await;
+            self.database.metrics().hop(metrics::Hop::Begin, started.elapsed(), 1u64);
+        } else {
+            self.database.signals().publish(Topic::Requests);
+            self.database.metrics().hop(metrics::Hop::Submit, started.elapsed(), 1u64);
+        }
+        Ok(Some(Submitted { task_id: begun.task_id, created: begun.created }))
+    }
+
+    async fn tell(&self, mut outcome: Initialized, taker: Option<&Taker>, started: Instant, since: Option<SystemTime>) {
+        if let Some(taker) = taker {
+            taker.take_in(std::mem::take(&mut outcome.claimed), started, since).await;
+        }
+        if let (Some(traces), Some(since)) = (self.database.traces(), since) {
+            traces.initialized(since, outcome.traces.as_deref());
+        }
+        self.totals.initialized(&outcome);
+        self.database.signals().publish_steps(&outcome.namespaces);
+        self.database.signals().publish_finished(&outcome.finished);
+        self.finished.tell(&outcome.finished);
+    }
+
     async fn admit(&self, batch: u32) -> Result<u32> {
         let (count, namespaces, rejected) = self.database.store().admit_tasks(batch, |task| self.judge(task)).await?;
         self.totals.rejected(&rejected);

@@ -59,6 +59,31 @@ impl Initialized {
     }
 }
 
+/// Outcome of one `begin_task`.
+#[derive(Debug, Clone, FromRow)]
+pub struct Begun {
+    /// The request's task.
+    #[sqlx(rename = "submitted")]
+    pub task_id: Uuid,
+    /// False when an idempotency key had settled on that task before.
+    pub created: bool,
+    /// What became of it; nothing popped: it stands in the queue.
+    #[sqlx(flatten)]
+    pub initialized: Initialized,
+}
+
+impl Begun {
+    /// From what `begin_task` returns: the last row has the outcome, each a step unless there is none.
+    ///
+    /// # Errors
+    /// When the rows are others.
+    pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
+        let (mut begun, claimed): (Self, _) = with_claimed(rows)?;
+        begun.initialized.claimed = claimed;
+        Ok(begun)
+    }
+}
+
 /// What the last row says, and the steps of all rows that have one.
 fn with_claimed<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow]) -> Result<(T, Vec<ClaimedStep>), sqlx::Error> {
     let outcome = T::from_row(rows.last().ok_or(sqlx::Error::RowNotFound)?)?;
@@ -239,6 +264,21 @@ impl Store {
             .fetch_all(self)
             .await;
         rows.and_then(|rows| Initialized::read(&rows)).or_fail(self)
+    }
+
+    /// Submits a request, as [`submit_tasks`](Self::submit_tasks), and makes its task in the same transaction, with its first
+    /// steps claimed: unless others wait, or it is not that simple. `traced`: tells whether it has a trace.
+    pub async fn begin_task(&self, request: &str, traced: bool, appetite: Appetite<'_>) -> Result<Begun> {
+        let rows = sqlx::query("select * from stepwell.begin_task($1::text::jsonb, $2, $3, $4, $5, $6)")
+            .bind(request)
+            .bind(traced)
+            .bind(appetite.worker_id)
+            .bind(appetite.namespaces)
+            .bind(i32::try_from(appetite.steps).unwrap_or(i32::MAX))
+            .bind(interval(appetite.lease))
+            .fetch_all(self)
+            .await;
+        rows.and_then(|rows| Begun::read(&rows)).or_fail(self)
     }
 
     /// Applies up to `batch` results; `traced`: tells which have a trace.

@@ -150,14 +150,6 @@ pub enum MigrationState {
     Unknown,
 }
 
-#[derive(FromRow)]
-struct AppliedMigration {
-    version: i64,
-    description: String,
-    checksum: Vec<u8>,
-    applied_at: i64,
-}
-
 impl Store {
     /// Up to `limit` tasks, the newest first.
     pub async fn list_tasks(&self, filter: &TaskFilter, limit: u32) -> Result<TaskPage> {
@@ -291,19 +283,6 @@ impl Store {
         }));
         migrations.sort_by_key(|migration| migration.version);
         Ok(migrations)
-    }
-
-    async fn applied_migrations(&self) -> Result<Vec<AppliedMigration>> {
-        if self.newest_migration().await? == 0 {
-            return Ok(Vec::new());
-        }
-        sqlx::query_as(
-            "select version, description, checksum, (extract(epoch from installed_on) * 1e6)::bigint as applied_at
-               from stepwell._sqlx_migrations where success",
-        )
-        .fetch_all(self)
-        .await
-        .or_fail(self)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use once_cell::sync::Lazy;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, FromRow, PgConnection};
 
 use super::{OrFail, Store};
 use crate::error::{Error, Result};
@@ -15,11 +15,28 @@ static NEWEST: Lazy<i64> = Lazy::new(|| MIGRATIONS.iter().map(|migration| migrat
 /// Chosen once; serializes the steps that have no lock of their own.
 const MIGRATION_LOCK: i64 = 0x5374_6570_7765_6c6c;
 
+/// A migration that a database has.
+#[derive(FromRow)]
+pub(super) struct AppliedMigration {
+    pub(super) version: i64,
+    pub(super) description: String,
+    pub(super) checksum: Vec<u8>,
+    pub(super) applied_at: i64,
+}
+
+impl AppliedMigration {
+    /// Whether this program knows it as another.
+    fn differs(&self) -> bool {
+        MIGRATIONS.iter().any(|known| known.version == self.version && *known.checksum != *self.checksum)
+    }
+}
+
 impl Store {
     /// Brings the schema to this program's version. Safe to call twice and from many processes at once.
     ///
     /// # Errors
-    /// [`Error::SchemaTooNew`] when a newer Stepwell migrated this database; [`Error::MayNotMigrate`] when there is
+    /// [`Error::SchemaTooNew`] when a newer Stepwell migrated this database; [`Error::SchemaDiffers`] when one did whose
+    /// migrations were others; [`Error::MayNotMigrate`] when there is
     /// something to do and the role may not; [`Error::Configuration`] when there is and only a pooler to do it through;
     /// [`Error::Pgmq`] and [`Error::Migration`] when a statement fails.
     pub async fn migrate(&self) -> Result<()> {
@@ -50,7 +67,7 @@ impl Store {
     /// Makes sure that the schema is the one this program was written for.
     ///
     /// # Errors
-    /// [`Error::SchemaTooNew`] or [`Error::SchemaTooOld`].
+    /// [`Error::SchemaTooNew`], [`Error::SchemaTooOld`] or [`Error::SchemaDiffers`].
     pub async fn check_schema(&self) -> Result<()> {
         let found = self.newest_migration().await?;
         self.refuse_newer(found)?;
@@ -96,18 +113,31 @@ impl Store {
         Err(Error::MayNotMigrate { role, found, known: *NEWEST })
     }
 
-    pub(super) async fn newest_migration(&self) -> Result<i64> {
-        let migrated: bool = sqlx::query_scalar("select to_regclass('stepwell._sqlx_migrations') is not null")
+    /// The newest migration that the database has; 0 when it has none.
+    async fn newest_migration(&self) -> Result<i64> {
+        let applied = self.applied_migrations().await?;
+        if let Some(version) = applied.iter().find(|applied| applied.differs()).map(|applied| applied.version) {
+            return Err(Error::SchemaDiffers { version });
+        }
+        Ok(applied.last().map_or(0, |newest| newest.version))
+    }
+
+    /// The migrations that the database has, by version.
+    pub(super) async fn applied_migrations(&self) -> Result<Vec<AppliedMigration>> {
+        let any: bool = sqlx::query_scalar("select to_regclass('stepwell._sqlx_migrations') is not null")
             .fetch_one(self)
             .await
             .or_fail(self)?;
-        if !migrated {
-            return Ok(0);
+        if !any {
+            return Ok(Vec::new());
         }
-        sqlx::query_scalar("select coalesce(max(version), 0) from stepwell._sqlx_migrations where success")
-            .fetch_one(self)
-            .await
-            .or_fail(self)
+        sqlx::query_as(
+            "select version, description, checksum, (extract(epoch from installed_on) * 1e6)::bigint as applied_at
+               from stepwell._sqlx_migrations where success order by version",
+        )
+        .fetch_all(self)
+        .await
+        .or_fail(self)
     }
 
     async fn create_schema(&self, connection: &mut PgConnection) -> Result<()> {

@@ -21,7 +21,7 @@ use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
 pub use hops::{
-    Appetite, Applied, Dispatched, Initialized, Overdue, Recovered, Settled, StepResult, UnvalidatedTask, Woken,
+    Appetite, Applied, Begun, Dispatched, Initialized, Overdue, Recovered, Settled, StepResult, UnvalidatedTask, Woken,
 };
 pub use inspect::{
     Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,

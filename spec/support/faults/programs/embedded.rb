@@ -4,12 +4,7 @@
 # they make ready comes back with the answer.
 require "stepwell"
 require_relative "definitions"
+require_relative "crewed"
 
 FaultWorkflows.define
-orchestrator = Stepwell::Orchestrator.embedded
-worker = Stepwell::Worker.new(namespaces: ["faults"], concurrency: Integer(ENV.fetch("CONCURRENCY", "5"))).start
-puts "started #{Time.now.to_i}"
-$stdin.read
-stopped = worker.stop(timeout: 10)
-orchestrator.stop
-exit stopped
+crewed { $stdin.read }

@@ -3,15 +3,15 @@
 # Keeps a number of tasks in flight, whatever happens to the database: a submit that failed is repeated with the same
 # idempotency keys until it is acknowledged, a wait that failed until the tasks have ended.
 class Feeder
-  BATCH = 5
-
   attr_reader :errors
 
   # @param acks [String] file of the acknowledged: a line "NUMBER TASK" each
   # @param window [Integer] batches in flight
-  def initialize(acks, window)
+  # @param batch [Integer] tasks of one submit
+  def initialize(acks, window, batch)
     @acks = acks
     @window = window
+    @batch = batch
     @errors = 0
   end
 
@@ -22,7 +22,7 @@ class Feeder
     flying = []
     submitted = 0
     until @stopped || (count.positive? && submitted == count)
-      batch = count.positive? ? [BATCH, count - submitted].min : BATCH
+      batch = count.positive? ? [@batch, count - submitted].min : @batch
       flying << submit(Array.new(batch) { |place| first + submitted + place })
       submitted += batch
       wait(flying.shift) if flying.size >= @window

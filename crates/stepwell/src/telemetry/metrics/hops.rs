@@ -11,6 +11,7 @@ use super::families;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hop {
     Submit,
+    Begin,
     Initialize,
     Claim,
     Report,
@@ -23,8 +24,9 @@ pub(crate) enum Hop {
 }
 
 impl Hop {
-    const ALL: [(Self, &'static str); 10] = [
+    const ALL: [(Self, &'static str); 11] = [
         (Self::Submit, "submit"),
+        (Self::Begin, "begin"),
         (Self::Initialize, "initialize"),
         (Self::Claim, "claim"),
         (Self::Report, "report"),
@@ -42,8 +44,8 @@ pub(super) struct Hops {
     duration: HistogramVec,
     batch: HistogramVec,
     /// Those that this process does: of the others not even zeros are shown.
-    done: [OnceLock<(Histogram, Histogram)>; 10],
-    failures: [IntCounter; 10],
+    done: [OnceLock<(Histogram, Histogram)>; 11],
+    failures: [IntCounter; 11],
 }
 
 impl Hops {
