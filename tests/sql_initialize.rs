@@ -143,7 +143,7 @@ async fn a_task_begins_with_its_submit_where_a_worker_beside_it_has_nothing_to_d
     let repeated = session.initialize(10).await?;
     assert_eq!((repeated.popped, repeated.initialized), (1, 0), "of the two repeated, the one without a key");
     session.settle(complete(step, "1")).await?; // the claim holds it
-    assert_eq!(session.steps(id).await?, "s1 complete, s2 enqueued");
+    assert_eq!(session.steps(id).await?, "a complete, b enqueued");
     assert_eq!(session.count("tasks").await?, 1);
     drop(session);
     db.finish().await
