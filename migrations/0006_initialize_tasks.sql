@@ -18,8 +18,11 @@ language plpgsql as $$
 declare
   v_messages jsonb[];
   v_times    timestamptz[];
+  v_task     uuid;
   v_one      record;
+  v_wait     boolean;
   v_placed   record;
+  v_claimed  stepwell.claimed_step;
   v_outcome  record;
 begin
   select m.messages, m.times into v_messages, v_times from stepwell.pop_requests(p_batch) m;
@@ -30,15 +33,22 @@ begin
     return;
   end if;
   if cardinality(v_messages) = 1 then
-    select * into v_one from stepwell.initialize_one(v_messages[1], v_times[1]);
+    v_task := (stepwell.read_task_ids(v_messages))[1];
+    v_one := stepwell.initialize_one(v_messages[1], v_task, v_times[1]);
     if v_one.roots is not null then
-      select * into v_placed
-        from stepwell.place_steps(v_one.namespace, v_one.task_id, v_one.roots, p_namespaces, p_take);
-      return query
-        select 1, 1, 0, 0, 0, v_placed.namespaces || d.namespaces, '{}'::uuid[],
-               case when p_traced then stepwell.request_traces(v_messages) end, c.*
-          from stepwell.dispatch_steps(p_batch) d
-          left join stepwell.claim_each(v_one.namespace, v_one.task_id, v_placed.handed, p_worker_id, p_lease) c on true;
+      v_wait := stepwell.steps_wait();
+      v_placed := stepwell.place_steps(v_one.namespace, v_task, v_one.roots, p_namespaces, p_take, v_wait);
+      if v_wait or cardinality(v_placed.namespaces) > 0 then
+        v_placed.namespaces := v_placed.namespaces || (stepwell.dispatch_steps(p_batch)).namespaces;
+      end if;
+      for v_nth in 1 .. greatest(cardinality(v_placed.handed), 1) loop
+        if v_nth <= cardinality(v_placed.handed) then
+          v_claimed := stepwell.claim_step(v_one.namespace, v_task, v_placed.handed[v_nth], 1::smallint, clock_timestamp(),
+                                           p_worker_id, p_lease);
+        end if;
+        return query select 1, 1, 0, 0, 0, v_placed.namespaces, '{}'::uuid[],
+                            case when p_traced then stepwell.request_traces(v_messages) end, (v_claimed).*;
+      end loop;
       return;
     end if;
   end if;
@@ -54,7 +64,7 @@ $$;
 -- Hops 1 to 3 in one, for a client beside an orchestrator and a worker that finds the queues of p_namespaces empty: what
 -- submit_tasks does with one request, and initialize_tasks with it, when no other waits and its task is small. Any other request
 -- stands in the queue then, popped is 0, and nothing is known of it but submitted, the id of its task, and created.
--- Called by: such clients. Locks: as submit_tasks.
+-- p_request: one of those that submit_tasks takes, with a task_id. Called by: such clients. Locks: as submit_tasks.
 create function stepwell.begin_task(
   p_request jsonb, p_traced boolean, p_worker_id text, p_namespaces text[], p_take integer, p_lease interval)
 returns table (submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer,
@@ -64,34 +74,46 @@ returns table (submitted uuid, created boolean, popped integer, initialized inte
                results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
-  v_accepted record;
-  v_one      record;
-  v_placed   record;
-  v_begins   boolean := false;
+  v_task    uuid := (p_request ->> 'task_id')::uuid;
+  v_settled record;
+  v_new     boolean := true;
+  v_one     record;
+  v_placed  record;
+  v_claimed stepwell.claimed_step;
 begin
-  select * into v_accepted from stepwell.accept_requests(array[p_request]);
-  if v_accepted.requests is not null then
+  submitted := v_task;
+  created := true;
+  if p_request ? 'idempotency_key' then
+    v_settled := stepwell.settle_keys(array[p_request], array[v_task]);
+    submitted := v_settled.task_ids[1];
+    created := v_settled.created[1];
+    v_new := v_settled.requests is not null;
+  end if;
+  if v_new then
     if (select q.msg_id from pgmq.q_task_requests q order by q.msg_id limit 1) is null then
       -- More steps than these take so long that the client is better off without.
-      select * into v_one from stepwell.initialize_one(v_accepted.requests[1], clock_timestamp(), 100);
-      v_begins := v_one.roots is not null;
-      perform nextval(pg_get_serial_sequence('pgmq.q_task_requests', 'msg_id')) where v_begins; -- as count_steps
+      v_one := stepwell.initialize_one(p_request, v_task, clock_timestamp(), 100);
+      if v_one.roots is not null then
+        perform nextval('pgmq.q_task_requests_msg_id_seq'); -- as count_steps
+        v_placed := stepwell.place_steps(v_one.namespace, v_task, v_one.roots, p_namespaces, p_take, true);
+        if cardinality(v_placed.namespaces) > 0 then
+          v_placed.namespaces := v_placed.namespaces || (stepwell.dispatch_steps(100)).namespaces;
+        end if;
+        for v_nth in 1 .. greatest(cardinality(v_placed.handed), 1) loop
+          if v_nth <= cardinality(v_placed.handed) then
+            v_claimed := stepwell.claim_step(v_one.namespace, v_task, v_placed.handed[v_nth], 1::smallint, clock_timestamp(),
+                                             p_worker_id, p_lease);
+          end if;
+          return query select v_task, true, 1, 1, 0, 0, 0, v_placed.namespaces, '{}'::uuid[],
+                              case when p_traced then stepwell.request_traces(array[p_request]) end, (v_claimed).*;
+        end loop;
+        return;
+      end if;
     end if;
-    if not v_begins then
-      perform stepwell.send_task_requests(v_accepted.requests);
-    end if;
+    perform stepwell.send_task_requests(array[p_request]);
   end if;
-  if not v_begins then
-    return query select v_accepted.task_ids[1], v_accepted.created[1], 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], null::text,
-                        (null::stepwell.claimed_step).*;
-    return;
-  end if;
-  select * into v_placed from stepwell.place_steps(v_one.namespace, v_one.task_id, v_one.roots, p_namespaces, p_take);
-  return query
-    select v_one.task_id, true, 1, 1, 0, 0, 0, v_placed.namespaces, '{}'::uuid[],
-           case when p_traced then stepwell.request_traces(v_accepted.requests) end, c.*
-      from (select) one
-      left join stepwell.claim_each(v_one.namespace, v_one.task_id, v_placed.handed, p_worker_id, p_lease) c on true;
+  return query select submitted, created, 0, 0, 0, 0, 0, '{}'::text[], '{}'::uuid[], null::text,
+                      (null::stepwell.claimed_step).*;
 end
 $$;
 
@@ -226,17 +248,20 @@ $$;
 -- changed, and for a task of more than p_most steps. What sets up a statement for many takes longer than all that is done for one.
 -- Called by: initialize_tasks, begin_task.
 create function stepwell.initialize_one(
-  p_message jsonb, p_time timestamptz, p_most integer default null, out namespace text, out task_id uuid, out roots smallint[])
+  p_message jsonb, p_task_id uuid, p_time timestamptz, p_most integer default null, out namespace text, out roots smallint[])
 language plpgsql as $$
-#variable_conflict use_column
 declare
-  v_task     uuid     := (stepwell.read_task_ids(array[p_message]))[1];
-  v_priority smallint := stepwell.priority_level(p_message ->> 'priority');
-  v_context  jsonb    := coalesce(p_message -> 'context', '{}');
+  v_priority smallint;
+  v_context  jsonb := coalesce(p_message -> 'context', '{}');
   v_workflow stepwell.workflows;
 begin
-  if v_task is null or jsonb_typeof(v_context) <> 'object'
-     or (v_priority is null and coalesce(p_message -> 'priority', 'null') <> 'null') then
+  if coalesce(p_message -> 'priority', 'null') <> 'null' then
+    v_priority := stepwell.priority_level(p_message ->> 'priority');
+    if v_priority is null then
+      return;
+    end if;
+  end if;
+  if p_task_id is null or jsonb_typeof(v_context) <> 'object' then
     return;
   end if;
   select w.* into v_workflow
@@ -249,32 +274,31 @@ begin
      or (v_workflow.input_schema is not null and p_message ->> 'validated' is distinct from v_workflow.digest) then
     return;
   end if;
-  insert into stepwell.tasks
+  insert into stepwell.tasks as t
          (task_id, created_at, deadline, workflow_id, steps_remaining, state, priority, idempotency_key, concurrency_key,
           correlation_id, tags, trace_context, context)
-  values (v_task, p_time, p_time + v_workflow.timeout, v_workflow.workflow_id, v_workflow.steps, 'in_progress',
+  values (p_task_id, p_time, p_time + v_workflow.timeout, v_workflow.workflow_id, v_workflow.steps, 'in_progress',
           coalesce(v_priority, v_workflow.priority), p_message ->> 'idempotency_key',
           case when v_workflow.concurrency_key is not null
                then stepwell.concurrency_key(v_workflow.concurrency_key, v_context) end, p_message ->> 'correlation_id',
           case when jsonb_typeof(p_message -> 'tags') = 'array'
-               then (select array_agg(t) from jsonb_array_elements_text(p_message -> 'tags') t) end,
+               then (select array_agg(g) from jsonb_array_elements_text(p_message -> 'tags') g) end,
           p_message -> 'trace_context', v_context)
   on conflict (task_id) do nothing;
   if not found then
     return;
   end if;
   if v_workflow.timeout is not null then
-    insert into stepwell.task_deadlines (due_at, task_id) values (p_time + v_workflow.timeout, v_task);
+    insert into stepwell.task_deadlines (due_at, task_id) values (p_time + v_workflow.timeout, p_task_id);
   end if;
   insert into stepwell.steps (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
-  select v_task, s.position, s.name, case when s.depends_on is null then 'enqueued' else 'pending' end::stepwell.step_state,
+  select p_task_id, s.position, s.name, case when s.depends_on is null then 'enqueued' else 'pending' end::stepwell.step_state,
          coalesce(cardinality(s.depends_on), 0), case when s.depends_on is null then 1 else 0 end, s.max_attempts,
          s.depends_on, s.dependents
     from stepwell.workflow_steps s
    where s.workflow_id = v_workflow.workflow_id
    order by s.position;
   namespace := v_workflow.namespace;
-  task_id := v_task;
   roots := array(select s.position from stepwell.workflow_steps s
                   where s.workflow_id = v_workflow.workflow_id and s.depends_on is null order by s.position);
 end

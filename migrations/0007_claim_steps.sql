@@ -6,12 +6,6 @@
 -- nothing. Returns one row a step, oldest message first. p_messages: instead of messages of the queue, for bury_message,
 -- which has popped one.
 
--- What a handler needs; user JSON as text, exactly. waited_ms: since when the step had stood in the queue.
-create type stepwell.claimed_step as (
-  claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
-  workflow text, version text, name text, handler text, timeout_ms bigint,
-  config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint);
-
 create function stepwell.claim_steps(
   p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] default null)
 returns setof stepwell.claimed_step
@@ -20,6 +14,7 @@ declare
   v_messages jsonb[] := p_messages;
   v_times    timestamptz[];
   v_named    record;
+  v_step     stepwell.claimed_step;
   v_runnable record;
 begin
   if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
@@ -32,9 +27,12 @@ begin
     exit when v_messages is null;
     select * into v_named from stepwell.read_steps(v_messages);
     if cardinality(v_messages) = 1 then
-      return query select * from stepwell.claim_step(p_namespace, v_named.task_ids[1], v_named.positions[1],
-                                                     v_named.attempts[1], p_worker_id, p_lease, v_times[1]);
-      exit when found;
+      v_step := stepwell.claim_step(p_namespace, v_named.task_ids[1], v_named.positions[1], v_named.attempts[1], v_times[1],
+                                    p_worker_id, p_lease);
+      if v_step.claim_id is not null then
+        return next v_step;
+        exit;
+      end if;
     end if;
     select * into v_runnable
       from stepwell.runnable_steps(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts);
@@ -115,13 +113,13 @@ begin
 end
 $$;
 
--- The same for one attempt: what sets up the statement above for many takes longer than all that is done for one.
--- p_since: when its message came into the queue. Called by: claim_steps, claim_each. Takes no locks. Returns nothing
--- when the step is not on that attempt, or there is no such step.
+-- The same for one attempt: what sets up the statement above for many takes longer than all that is done for one. p_since: when
+-- its step came into the queue, or passed it. Null when the step is not on that attempt, or there is no such step.
+-- Called by: claim_steps, initialize_tasks, begin_task, settle_results. Takes no locks.
 create function stepwell.claim_step(
-  p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval,
-  p_since timestamptz)
-returns setof stepwell.claimed_step
+  p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_since timestamptz, p_worker_id text,
+  p_lease interval)
+returns stepwell.claimed_step
 language plpgsql as $$
 declare
   v_step stepwell.claimed_step;
@@ -138,28 +136,13 @@ begin
     join stepwell.workflows w on w.workflow_id = t.workflow_id
     join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = p_position
    where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
-  if found then
-    insert into stepwell.claims as c (expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
-    values (stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id, array[p_task_id], array[p_position],
-            array[p_attempt])
-    returning c.claim_id into v_step.claim_id;
-    return next v_step;
+  if not found then
+    return null;
   end if;
-end
-$$;
-
--- The same for the first attempts of steps of one task, each in a claim of its own.
--- Called by: initialize_tasks, settle_results. Takes no locks.
-create function stepwell.claim_each(
-  p_namespace text, p_task_id uuid, p_positions smallint[], p_worker_id text, p_lease interval)
-returns setof stepwell.claimed_step
-language plpgsql as $$
-declare
-  v_position smallint;
-begin
-  foreach v_position in array p_positions loop
-    return query select * from stepwell.claim_step(p_namespace, p_task_id, v_position, 1::smallint, p_worker_id, p_lease,
-                                                   clock_timestamp());
-  end loop;
+  insert into stepwell.claims as c (expires_at, claimed_at, namespace, worker_id, task_ids, positions, attempts)
+  values (stepwell.now() + p_lease, stepwell.now(), p_namespace, p_worker_id, array[p_task_id], array[p_position],
+          array[p_attempt])
+  returning c.claim_id into v_step.claim_id;
+  return v_step;
 end
 $$;

@@ -91,7 +91,9 @@ returns table (refused integer[], popped integer, completed integer, retried int
 language plpgsql as $$
 declare
   v_one       record;
+  v_wait      boolean;
   v_placed    record;
+  v_claimed   stepwell.claimed_step;
   v_taken     record;
   v_kept      record;
   v_applied   record;
@@ -101,16 +103,21 @@ declare
   v_next      record;
 begin
   if cardinality(p_results) = 1 then
-    select * into v_one from stepwell.settle_one(
-      p_worker_id, p_claims[1], p_task_ids[1], p_steps[1], p_attempts[1], p_results[1]);
+    v_one := stepwell.settle_one(p_worker_id, p_claims[1], p_task_ids[1], p_steps[1], p_attempts[1], p_results[1]);
     if v_one.completed then
-      select * into v_placed
-        from stepwell.place_steps(v_one.namespace, p_task_ids[1], v_one.ready, p_namespaces, p_take);
-      return query
-        select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_placed.namespaces || d.namespaces, v_one.finished, 0, v_one.errored,
-               case when p_traced then stepwell.result_traces(p_results) end, c.*
-          from stepwell.dispatch_steps(p_batch) d
-          left join stepwell.claim_each(v_one.namespace, p_task_ids[1], v_placed.handed, p_worker_id, p_lease) c on true;
+      v_wait := stepwell.steps_wait();
+      v_placed := stepwell.place_steps(v_one.namespace, p_task_ids[1], v_one.ready, p_namespaces, p_take, v_wait);
+      if v_wait or cardinality(v_placed.namespaces) > 0 then
+        v_placed.namespaces := v_placed.namespaces || (stepwell.dispatch_steps(p_batch)).namespaces;
+      end if;
+      for v_nth in 1 .. greatest(cardinality(v_placed.handed), 1) loop
+        if v_nth <= cardinality(v_placed.handed) then
+          v_claimed := stepwell.claim_step(v_one.namespace, p_task_ids[1], v_placed.handed[v_nth], 1::smallint, clock_timestamp(),
+                                           p_worker_id, p_lease);
+        end if;
+        return query select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_placed.namespaces, v_one.finished, 0, v_one.errored,
+                            case when p_traced then stepwell.result_traces(p_results) end, (v_claimed).*;
+      end loop;
       return;
     end if;
   end if;
@@ -173,7 +180,6 @@ create function stepwell.settle_one(
   out completed boolean, out namespace text, out ready smallint[], out finished uuid[], out errored integer)
 language plpgsql as $$
 declare
-  v_workflow   integer;
   v_dependents smallint[];
   v_complete   boolean;
   v_ailing     boolean;
@@ -183,24 +189,29 @@ begin
   if p_result ->> 'outcome' is distinct from 'complete' then
     return;
   end if;
-  perform from stepwell.claims c
-    where c.claim_id = p_claim and c.worker_id = p_worker_id and c.task_ids = array[p_task_id]
-      and c.positions = array[p_position] and c.attempts = array[p_attempt] for update;
-  if not found then
-    return;
-  end if;
-  -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
-  select t.workflow_id into v_workflow from stepwell.tasks t where t.task_id = p_task_id for update;
-  update stepwell.steps s
-     set state = 'complete', result = coalesce(p_result -> 'result', 'null'), worker_id = p_worker_id,
-         started_at = clock_timestamp() - stepwell.microseconds(p_result -> 'duration_us'), finished_at = clock_timestamp()
-   where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued'
-  returning s.dependents into v_dependents;
+  delete from stepwell.claims c using stepwell.steps s
+   where c.claim_id = p_claim and c.worker_id = p_worker_id and c.task_ids = array[p_task_id]
+     and c.positions = array[p_position] and c.attempts = array[p_attempt]
+     and s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued'
+  returning c.namespace, s.dependents into namespace, v_dependents;
   if not found then
     return;
   end if;
   completed := true;
-  delete from stepwell.claims c where c.claim_id = p_claim;
+  -- Before the statements that change steps, so that those see what the previous holder of the lock wrote.
+  update stepwell.tasks t
+     set steps_remaining = t.steps_remaining - 1,
+         state = case when t.steps_remaining = 1 then 'complete' else t.state end,
+         finished_at = case when t.steps_remaining = 1 then stepwell.now() else t.finished_at end
+   where t.task_id = p_task_id
+  returning t.state = 'complete', t.steps_failed > 0, t.concurrency_key is not null into v_complete, v_ailing, v_keyed;
+  update stepwell.steps s
+     set state = 'complete', result = coalesce(p_result -> 'result', 'null'), worker_id = p_worker_id,
+         started_at = clock_timestamp() - stepwell.microseconds(p_result -> 'duration_us'), finished_at = clock_timestamp()
+   where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
+  if not found then -- whoever had the lock has ended the attempt: the next try finds that
+    raise exception 'step % of task % has changed meanwhile', p_position, p_task_id using errcode = 'serialization_failure';
+  end if;
   if v_dependents is not null then
     with counted as (
       update stepwell.steps s
@@ -212,14 +223,6 @@ begin
     )
     select array_agg(c.position order by c.position) into ready from counted c where c.state = 'enqueued';
   end if;
-  update stepwell.tasks t
-     set steps_remaining = t.steps_remaining - 1,
-         state = case when t.steps_remaining = 1 then 'complete' else t.state end,
-         finished_at = case when t.steps_remaining = 1 then stepwell.now() else t.finished_at end
-   where t.task_id = p_task_id
-  returning t.state = 'complete', t.steps_failed > 0 into v_complete, v_ailing;
-  select w.namespace, w.concurrency_key is not null into namespace, v_keyed
-    from stepwell.workflows w where w.workflow_id = v_workflow;
   if v_keyed then
     perform stepwell.free_keys(array[p_task_id]);
   end if;
@@ -345,9 +348,10 @@ $$;
 
 -- A place for the steps of one task that are enqueued now, with attempt 1: the first p_take of them are left to the caller, who
 -- claims them for a worker of p_takers, unless others come before them or something is limited; the rest goes to the queue.
--- Called by: initialize_tasks, settle_results. namespaces: those whose queues got messages.
+-- p_wait: whether there may be others that come before them, of any namespace. namespaces: those whose queues got messages.
+-- Called by: initialize_tasks, begin_task, settle_results.
 create function stepwell.place_steps(
-  p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer,
+  p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, p_wait boolean,
   out handed smallint[], out namespaces text[])
 language plpgsql as $$
 begin
@@ -357,7 +361,7 @@ begin
     return;
   end if;
   if p_take > 0 and p_namespace = any (p_takers) and stepwell.may_pass(p_namespace)
-     and not exists (select from stepwell.ready_steps r where r.namespace = p_namespace) then
+     and not (p_wait and exists (select from stepwell.ready_steps r where r.namespace = p_namespace)) then
     handed := p_positions[:p_take];
     perform stepwell.count_steps(p_namespace, cardinality(handed));
     p_positions := p_positions[p_take + 1:];
@@ -375,10 +379,11 @@ $$;
 create function stepwell.count_steps(p_namespace text, p_steps integer) returns void
 language plpgsql as $$
 declare
-  v_numbers regclass := pg_get_serial_sequence(
-    pg_catalog.format('pgmq.%I', pgmq.format_table_name(p_namespace || '_queue', 'q')), 'msg_id');
+  v_numbers regclass := pg_catalog.format('pgmq.q_%s_queue_msg_id_seq', p_namespace);
 begin
-  perform nextval(v_numbers) from generate_series(1, p_steps);
+  for v_step in 1 .. p_steps loop
+    perform nextval(v_numbers);
+  end loop;
 end
 $$;
 

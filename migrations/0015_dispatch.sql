@@ -122,8 +122,10 @@ $$;
 create function stepwell.may_pass(p_namespace text) returns boolean
 language plpgsql stable as $$
 begin
-  return stepwell.is_open(p_namespace)
-     and not exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null);
+  return not exists (select from stepwell.namespaces n
+                      where n.namespace = p_namespace
+                        and (n.concurrency is not null or n.rate is not null or n.paused_at is not null))
+     and not exists (select from stepwell.workflows w where w.namespace = p_namespace and w.concurrency_key is not null);
 end
 $$;
 
@@ -189,6 +191,14 @@ language sql stable as $$
   select count(*) = 64 from (select from pgmq.q_step_results limit 64) r
 $$;
 
+-- Whether there is anything to dispatch. Called by: dispatch_steps, and who spares itself that call. Takes no locks.
+create function stepwell.steps_wait() returns boolean
+language plpgsql stable as $$
+begin
+  return exists (select from stepwell.ready_steps) or exists (select from stepwell.touched_keys);
+end
+$$;
+
 -- Fills the queues of namespaces in which steps are ready, in the order of dispatch_at, as far as there is room and
 -- nothing limits it: pause, concurrency, rate, the concurrency of keys. The namespaces share p_batch.
 -- Called by: initialize_tasks and apply_results, as the last that they do, and the upkeep loop. Locks: a namespace for other
@@ -204,8 +214,7 @@ declare
 begin
   dispatched := 0;
   namespaces := '{}';
-  if not exists (select from stepwell.ready_steps) and not exists (select from stepwell.touched_keys)
-     or stepwell.results_wait() then
+  if not stepwell.steps_wait() or stepwell.results_wait() then
     return;
   end if;
   v_waiting := stepwell.waiting_namespaces();

@@ -18,6 +18,7 @@ begin
     execute pg_catalog.format('alter function %s set enable_seqscan = off', v_function);
     execute pg_catalog.format('alter function %s set random_page_cost = 0.01', v_function);
     execute pg_catalog.format('alter function %s set jit = off', v_function);
+    execute pg_catalog.format('alter function %s set plan_cache_mode = force_generic_plan', v_function);
   end loop;
 end
 $$;

@@ -77,8 +77,8 @@ async fn a_task_may_be_made_twice_but_what_is_submitted_claimed_or_reported_last
     let appetite = Appetite { worker_id: WORKER, namespaces: &["test".to_owned()], steps: 5, lease: LEASE };
     assert_eq!(store.initialize_tasks(10, false, Some(appetite)).await?.claimed.len(), 1);
     assert_eq!(noted(&mut session).await?, ["claim on", "task on"], "it begins at once");
-    let request = r#"{"workflow": "test/chain"}"#;
-    assert_eq!(store.begin_task(request, false, appetite).await?.initialized.claimed.len(), 1);
+    let request = format!(r#"{{"workflow": "test/chain", "task_id": "{}"}}"#, uuid::Uuid::now_v7());
+    assert_eq!(store.begin_task(&request, false, appetite).await?.initialized.claimed.len(), 1);
     assert_eq!(noted(&mut session).await?, ["claim on", "task on"], "without a request in the queue");
     store.close().await;
     drop(session);

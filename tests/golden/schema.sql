@@ -213,7 +213,7 @@ accept_requests(p_requests jsonb[], OUT requests jsonb[], OUT task_ids uuid[], O
 admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
-  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body cecd1de8
+  returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body cecd1de8
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
   returns record, plpgsql volatile, body c2d7f226
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
@@ -221,7 +221,7 @@ apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_namespace text DEFAULT NULL::text, p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body ff2ee45c
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 2b18e44d
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 2b18e44d
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
 as_failure(p_queue text, p_message jsonb, p_why text)
@@ -233,13 +233,13 @@ as_uuid(p_text text)
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 begin_task(p_request jsonb, p_traced boolean, p_worker_id text, p_namespaces text[], p_take integer, p_lease interval)
-  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 92dc3e86
+  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 1244cf83
 bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFAULT NULL::text)
-  returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 6a2efcef
+  returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 6a2efcef
 bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
   returns integer, plpgsql volatile, body 235706f5
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns stepwell.task_state, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 15f627a4
+  returns stepwell.task_state, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 15f627a4
 check_attempts()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body ccc3735d
 check_dependencies()
@@ -250,14 +250,12 @@ check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
-claim_each(p_namespace text, p_task_id uuid, p_positions smallint[], p_worker_id text, p_lease interval)
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body a4131796
 claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval)
   returns SETOF stepwell.claimed_step, plpgsql volatile, body b20e81c1
-claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_worker_id text, p_lease interval, p_since timestamp with time zone)
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body 1c537243
+claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_since timestamp with time zone, p_worker_id text, p_lease interval)
+  returns stepwell.claimed_step, plpgsql volatile, body a39ffb7b
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 0d882596
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 337ccfe1
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -267,7 +265,7 @@ concurrency_left(p_limits stepwell.namespaces)
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
 count_steps(p_namespace text, p_steps integer)
-  returns void, plpgsql volatile, body 86c4c7fc
+  returns void, plpgsql volatile, body f8e1d833
 create_queue(p_queue text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
 create_queue_functions(p_queue text)
@@ -281,11 +279,11 @@ dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost 
 dispatch_namespace(p_namespace text, p_most integer)
   returns integer, plpgsql volatile, body ee2aa9b0
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
-  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body c5190131
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body e4a47211
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
   returns text[], plpgsql volatile, body 9b63d784
 fail_overdue_tasks(p_batch integer)
-  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 716c1a8e
+  returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])
   returns uuid[], plpgsql volatile, body 6af85437
 failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
@@ -302,12 +300,12 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
   returns void, plpgsql volatile, body c74697a2
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
-initialize_one(p_message jsonb, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT task_id uuid, OUT roots smallint[])
-  returns record, plpgsql volatile, body 01dea412
+initialize_one(p_message jsonb, p_task_id uuid, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT roots smallint[])
+  returns record, plpgsql volatile, body 9ac7f0aa
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ba16fb29
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 751a4fa3
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body a9aa766a
 is_open(p_namespace text)
   returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)
@@ -323,7 +321,7 @@ line_up(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attemp
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
 may_pass(p_namespace text)
-  returns boolean, plpgsql stable, body b218afd7
+  returns boolean, plpgsql stable, body 13fbc04f
 messages_in_flight()
   returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 8d389f63
 microseconds(p_value jsonb)
@@ -338,8 +336,8 @@ offer_task_requests(p_messages jsonb[], p_most integer)
   returns boolean, plpgsql volatile, body b3b4de6d
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
-place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, OUT handed smallint[], OUT namespaces text[])
-  returns record, plpgsql volatile, body 788ec742
+place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, p_wait boolean, OUT handed smallint[], OUT namespaces text[])
+  returns record, plpgsql volatile, body e343567c
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -371,17 +369,17 @@ read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OU
 read_task_ids(p_requests jsonb[])
   returns uuid[], plpgsql immutable, body 7f338fd7
 recover_claims(p_batch integer)
-  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body dea4ecbb
+  returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body dea4ecbb
 register_workflow(p_definition jsonb)
   returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body d81a6cc1
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
-  returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, enable_nestloop=off, search_path=pg_catalog, pg_temp, body bc8729e0
+  returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, enable_nestloop=off, search_path=pg_catalog, pg_temp, body bc8729e0
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
-  returns uuid[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 060ac060
+  returns uuid[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 060ac060
 remove_dead_letters(p_batch integer, p_age interval)
   returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ac76b6f9
 remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
-  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 04699461
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 04699461
 reopen_task(p_task_id uuid, p_steps integer)
   returns void, plpgsql volatile, body df74d4e6
 replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
@@ -389,13 +387,13 @@ replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor te
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
   returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
 report_results(p_worker_id text, p_results jsonb[])
-  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 37423efc
+  returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 37423efc
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body df6858b7
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
-  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3e46b433
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3e46b433
 result_traces(p_messages jsonb[])
   returns text, sql immutable, body 9ccad27d
 results_of(p_message jsonb)
@@ -407,7 +405,7 @@ resume_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor tex
 retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
   returns interval, sql volatile, body e7f49d92
 retry_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, p_steps text[] DEFAULT NULL::text[])
-  returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body b88182c3
+  returns text[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body b88182c3
 runnable_steps(p_namespace text, p_messages jsonb[], p_times timestamp with time zone[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body dc1ba970
 send_messages(p_queue text, p_messages jsonb[], p_delay integer)
@@ -423,15 +421,17 @@ send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
 settle_keys(p_requests jsonb[], p_task_ids uuid[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
   returns record, plpgsql volatile, body 5e1f22cf
 settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
-  returns record, plpgsql volatile, body d477ed7b
+  returns record, plpgsql volatile, body 1a9809f6
 settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 97cc6c45
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 0a368615
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
   returns void, plpgsql volatile, body 14ea4f0a
 smallints(p_array jsonb)
   returns smallint[], sql immutable, body 1313511e
+steps_wait()
+  returns boolean, plpgsql stable, body d0129c10
 submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body a87092c4
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
@@ -449,7 +449,7 @@ uuid_v7_floor(p_time timestamp with time zone)
 waiting_namespaces()
   returns text[], sql stable, body 6196c4de
 wake_due_steps(p_batch integer)
-  returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, search_path=pg_catalog, pg_temp, body 3d3eff9b
+  returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3d3eff9b
 with_worker(p_result jsonb, p_worker_id text)
   returns jsonb, sql immutable, body a8d3bb86
 withdraw_ready_steps(p_task_ids uuid[])
