@@ -157,6 +157,7 @@ fn with_id(request: &str) -> String {
 async fn a_request_that_is_not_that_simple_stands_in_the_queue() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
+    session.widen_queues().await?;
     session.register(&chain(1)).await?;
     session.register(&with_schema()).await?;
     session.register(&define("large", (0..101).map(|n| json!({ "name": format!("s{n}") })).collect())).await?;
