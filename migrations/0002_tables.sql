@@ -226,8 +226,8 @@ create table stepwell.unvalidated_tasks (
 );
 comment on table stepwell.unvalidated_tasks is 'Pending tasks that came by plain SQL and whose context an orchestrator has still to check against the input schema.';
 
--- A step that is claimed: what a handler needs; user JSON as text, exactly. waited_ms: since when the step had stood in the queue.
+-- A step that is claimed: what a handler needs beside its definition; user JSON as text, exactly. waited_ms: since when the step
+-- had stood in the queue.
 create type stepwell.claimed_step as (
-  claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
-  workflow text, version text, name text, handler text, timeout_ms bigint,
-  config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint);
+  claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text,
+  results text, correlation_id text, trace_context text, waited_ms bigint);

@@ -12,8 +12,7 @@ create function stepwell.initialize_tasks(
 returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
                namespaces text[], finished uuid[], traces text,
                claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
-               workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text,
-               results text, correlation_id text, trace_context text, waited_ms bigint)
+               workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
   v_messages jsonb[];
@@ -70,8 +69,7 @@ create function stepwell.begin_task(
 returns table (submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer,
                dead integer, namespaces text[], finished uuid[], traces text,
                claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
-               workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text,
-               results text, correlation_id text, trace_context text, waited_ms bigint)
+               workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
   v_task    uuid := (p_request ->> 'task_id')::uuid;

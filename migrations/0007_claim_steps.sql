@@ -95,8 +95,7 @@ begin
     from generate_subscripts(v_claims, 1) c, lateral (select (c - 1) * c_size + 1 as f, c * c_size as l) slice;
   return query
     select v_claims[(m.nth - 1) / c_size + 1], m.task_id, m.position, m.attempt, s.max_attempts,
-           w.namespace || '/' || w.name, w.version, s.name, ws.handler,
-           (date_part('epoch', ws.timeout) * 1000)::bigint, ws.config::text, t.context::text,
+           t.workflow_id, t.context::text,
            case when s.depends_on is not null then
              (select jsonb_object_agg(d.name, d.result)::text
                 from unnest(s.depends_on) as p (position)
@@ -107,9 +106,7 @@ begin
       -- rows by key, one after the other: as they are in the arrays
       from unnest(p_task_ids, p_positions, p_attempts, p_times) with ordinality as m (task_id, position, attempt, enqueued_at, nth)
       join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
-      join stepwell.tasks t on t.task_id = m.task_id
-      join stepwell.workflows w on w.workflow_id = t.workflow_id
-      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = m.position;
+      join stepwell.tasks t on t.task_id = m.task_id;
 end
 $$;
 
@@ -124,17 +121,14 @@ language plpgsql as $$
 declare
   v_step stepwell.claimed_step;
 begin
-  select null, s.task_id, s.position, s.attempt, s.max_attempts, w.namespace || '/' || w.name, w.version, s.name, ws.handler,
-         (extract(epoch from ws.timeout) * 1000)::bigint, ws.config::text, t.context::text,
+  select null, s.task_id, s.position, s.attempt, s.max_attempts, t.workflow_id, t.context::text,
          case when s.depends_on is not null then
            (select jsonb_object_agg(d.name, d.result)::text from stepwell.steps d
              where d.task_id = p_task_id and d.position = any (s.depends_on)) end,
-         t.correlation_id, t.trace_context::text, (extract(epoch from stepwell.now() - p_since) * 1000)::bigint
+         t.correlation_id, t.trace_context::text, (date_part('epoch', stepwell.now() - p_since) * 1000)::bigint
     into v_step
     from stepwell.steps s
     join stepwell.tasks t on t.task_id = p_task_id
-    join stepwell.workflows w on w.workflow_id = t.workflow_id
-    join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = p_position
    where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
   if not found then
     return null;
@@ -145,4 +139,18 @@ begin
   returning c.claim_id into v_step.claim_id;
   return v_step;
 end
+$$;
+
+-- The steps of these workflows, as they are defined, by workflow and position: what claimed steps are. A definition never changes,
+-- so workers ask once. Called by: workers, orchestrators. Takes no locks.
+create function stepwell.describe_steps(p_workflow_ids integer[])
+returns table (workflow_id integer, "position" smallint, workflow text, version text, name text, handler text, timeout_ms bigint,
+               config text)
+language sql stable as $$
+  select w.workflow_id, s.position, w.namespace || '/' || w.name, w.version, s.name, s.handler,
+         (extract(epoch from s.timeout) * 1000)::bigint, s.config::text
+    from stepwell.workflows w
+    join stepwell.workflow_steps s using (workflow_id)
+   where w.workflow_id = any (p_workflow_ids)
+   order by w.workflow_id, s.position
 $$;

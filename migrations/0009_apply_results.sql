@@ -86,8 +86,7 @@ create function stepwell.settle_results(
 returns table (refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer,
                dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text,
                claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
-               workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text,
-               results text, correlation_id text, trace_context text, waited_ms bigint)
+               workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint)
 language plpgsql as $$
 declare
   v_one       record;

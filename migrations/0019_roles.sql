@@ -55,6 +55,7 @@ language sql immutable as $$
       ('release_steps', '{worker}'),
       ('release_unhandled', '{worker}'),
       ('queue_has_messages', '{worker,orchestrator}'),
+      ('describe_steps', '{worker,orchestrator}'),
       ('bury_message', '{worker,orchestrator}'),
       ('initialize_tasks', '{orchestrator}'),
       ('begin_task', '{orchestrator}'),

@@ -233,7 +233,7 @@ as_uuid(p_text text)
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 begin_task(p_request jsonb, p_traced boolean, p_worker_id text, p_namespaces text[], p_take integer, p_lease interval)
-  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 1244cf83
+  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 1244cf83
 bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFAULT NULL::text)
   returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 6a2efcef
 bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
@@ -251,9 +251,9 @@ check_messages()
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval)
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body b20e81c1
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 9beaa099
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_since timestamp with time zone, p_worker_id text, p_lease interval)
-  returns stepwell.claimed_step, plpgsql volatile, body a39ffb7b
+  returns stepwell.claimed_step, plpgsql volatile, body e1a0bc95
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
   returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 337ccfe1
 close_functions()
@@ -274,6 +274,8 @@ database_metrics(p_most integer)
   returns TABLE(oldest_snapshot_age double precision, dead_letters bigint), sql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body c72772b7
 delay_seconds(p_value jsonb)
   returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body b4eca5d1
+describe_steps(p_workflow_ids integer[])
+  returns TABLE(workflow_id integer, "position" smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text), sql stable security definer, set search_path=pg_catalog, pg_temp, body 4ab13b86
 dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost interval)
   returns timestamp with time zone, sql stable, body 53456a69
 dispatch_namespace(p_namespace text, p_most integer)
@@ -291,7 +293,7 @@ failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryab
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)
-  returns SETOF name, sql immutable, body 04e04deb
+  returns SETOF name, sql immutable, body ab25c3b8
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
@@ -305,7 +307,7 @@ initialize_one(p_message jsonb, p_task_id uuid, p_time timestamp with time zone,
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ba16fb29
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body a9aa766a
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body a9aa766a
 is_open(p_namespace text)
   returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)
@@ -423,7 +425,7 @@ settle_keys(p_requests jsonb[], p_task_ids uuid[], OUT requests jsonb[], OUT tas
 settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
   returns record, plpgsql volatile, body 1a9809f6
 settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 0a368615
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 0a368615
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])

@@ -4,7 +4,8 @@ use anyhow::{ensure, Result};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection};
 use stepwell::store::{
-    Applied, Begun, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Settled, Submitted, Woken,
+    Applied, Begun, ClaimedRow, ClaimedStep, Dispatched, Initialized, Overdue, Recovered, Settled, StepDefinition,
+    Submitted, Woken,
 };
 use stepwell::Workflow;
 use uuid::Uuid;
@@ -112,7 +113,9 @@ impl Session {
     pub async fn begin(&mut self, request: &str, take: i32) -> Answer<Begun> {
         let call = "select * from stepwell.begin_task($1::text::jsonb, false, $2, array[$3], $4, '60 s')";
         let call = sqlx::query(call).bind(request).bind(WORKER).bind(NAMESPACE).bind(take);
-        Begun::read(&call.fetch_all(&mut self.connection).await?)
+        let (mut begun, claimed) = Begun::read(&call.fetch_all(&mut self.connection).await?)?;
+        begun.initialized.claimed = self.describe(claimed).await?;
+        Ok(begun)
     }
 
     /// Registers a workflow and starts a task of it.
@@ -132,7 +135,9 @@ impl Session {
     pub async fn initialize_for(&mut self, batch: i32, take: i32) -> Answer<Initialized> {
         let call = "select * from stepwell.initialize_tasks($1, false, $2, array[$3], $4, '60 s')";
         let call = sqlx::query(call).bind(batch).bind(WORKER).bind(NAMESPACE).bind(take);
-        Initialized::read(&call.fetch_all(&mut self.connection).await?)
+        let (mut initialized, claimed) = Initialized::read(&call.fetch_all(&mut self.connection).await?)?;
+        initialized.claimed = self.describe(claimed).await?;
+        Ok(initialized)
     }
 
     pub async fn apply(&mut self, batch: i32) -> Answer<Applied> {
@@ -167,13 +172,25 @@ impl Session {
     }
 
     pub async fn claim_as(&mut self, worker: &str, batch: i32, lease: &str) -> Answer<Vec<ClaimedStep>> {
-        sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4::text::interval)")
+        let rows = sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4::text::interval)")
             .bind(NAMESPACE)
             .bind(batch)
             .bind(worker)
             .bind(lease)
             .fetch_all(&mut self.connection)
-            .await
+            .await?;
+        self.describe(rows).await
+    }
+
+    /// Claimed steps, with what they are.
+    async fn describe(&mut self, rows: Vec<ClaimedRow>) -> Answer<Vec<ClaimedStep>> {
+        let mut steps = Vec::new();
+        for row in rows {
+            let call = sqlx::query_as("select * from stepwell.describe_steps(array[$1])").bind(row.workflow_id);
+            let definitions: Vec<StepDefinition> = call.fetch_all(&mut self.connection).await?;
+            steps.push(row.described(&definitions).ok_or(sqlx::Error::RowNotFound)?);
+        }
+        Ok(steps)
     }
 
     /// Claims the one step that is to be had.
@@ -222,7 +239,9 @@ impl Session {
                         array(select (m ->> 'attempt')::smallint from unnest(r.results) m), r.results, 500, false, array[$3], $4,
                         '60 s') s";
         let call = sqlx::query(call).bind(WORKER).bind(&results).bind(NAMESPACE).bind(take);
-        Settled::read(&call.fetch_all(&mut self.connection).await?)
+        let (mut settled, claimed) = Settled::read(&call.fetch_all(&mut self.connection).await?)?;
+        settled.claimed = self.describe(claimed).await?;
+        Ok(settled)
     }
 
     /// Gives steps back as `worker`.

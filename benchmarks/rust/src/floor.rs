@@ -210,10 +210,10 @@ impl Driver {
             .fetch_all(&mut self.connection)
             .await?;
         self.count(5, started);
-        let settled = Settled::read(&rows)?;
+        let (settled, claimed) = Settled::read(&rows)?;
         ensure!(settled.refused.is_empty(), "{} results were refused", settled.refused.len());
         self.left.to_finish.fetch_sub(settled.applied.finished.len(), SeqCst);
-        Ok(settled.claimed.iter().map(|it| self.result(it.claim_id, it.task_id, it.position, it.attempt)).collect())
+        Ok(claimed.iter().map(|it| self.result(it.claim_id, it.task_id, it.position, it.attempt)).collect())
     }
 
     fn result(&self, claim: i64, task_id: Uuid, step: i16, attempt: i16) -> Outcome {

@@ -457,14 +457,15 @@ impl Client {
 /// Settles those of these tasks that have finished, and makes sure that the others exist.
 async fn look_for(database: &Database, task_ids: &[Uuid], patience: Duration) -> Result<()> {
     let store = database.store();
-    let finished = persist_for(database, patience, || store.finished_among(task_ids)).await?;
-    database.signals().settle(&finished);
-    let finished: HashSet<Uuid> = finished.into_iter().collect();
-    let unfinished: Vec<Uuid> = task_ids.iter().copied().filter(|id| !finished.contains(id)).collect();
-    if unfinished.is_empty() {
+    let known = persist_for(database, patience, || store.known_among(task_ids)).await?;
+    let ended: Vec<Uuid> = known.iter().filter(|(_, ended)| *ended).map(|(task_id, _)| *task_id).collect();
+    database.signals().settle(&ended);
+    let known: HashSet<Uuid> = known.into_iter().map(|(task_id, _)| task_id).collect();
+    let missing: Vec<Uuid> = task_ids.iter().copied().filter(|id| !known.contains(id)).collect();
+    if missing.is_empty() {
         return Ok(());
     }
-    let unknown = persist_for(database, patience, || store.unknown_among(&unfinished)).await?;
+    let unknown = persist_for(database, patience, || store.unknown_among(&missing)).await?;
     unknown.first().map_or(Ok(()), |task_id| Err(Error::UnknownTask { task_id: *task_id }))
 }
 

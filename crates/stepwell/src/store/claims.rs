@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::types::PgInterval;
-use sqlx::FromRow;
 use uuid::Uuid;
 
 use super::{OrFail, Store};
@@ -12,14 +11,13 @@ use crate::error::Result;
 use crate::telemetry::traces::StepTrace;
 
 /// A step that a worker has claimed: all that its handler needs. User JSON is text, never parsed here.
-#[derive(Debug, Clone, FromRow)]
+#[derive(Debug, Clone)]
 pub struct ClaimedStep {
     /// The claim that holds it.
     pub claim_id: i64,
     /// The task.
     pub task_id: Uuid,
     /// Position of the step in the task.
-    #[sqlx(rename = "step")]
     pub position: i16,
     /// Which attempt this is, from 1.
     pub attempt: i16,
@@ -46,15 +44,12 @@ pub struct ClaimedStep {
     /// W3C trace context of the task, JSON text as it was submitted.
     pub trace_context: Option<String>,
     /// The trace that it belongs to; none when it has no trace context, or one that cannot be read.
-    #[sqlx(skip)]
     pub trace: Option<StepTrace>,
     /// Milliseconds that its message had been in the queue, by the database's clock.
     pub waited_ms: Option<i64>,
     /// When the claim that brought it set out.
-    #[sqlx(skip)]
     pub claimed: Option<Instant>,
     /// Which of its worker's databases it came from.
-    #[sqlx(skip)]
     pub lane: usize,
 }
 
@@ -105,14 +100,15 @@ impl Store {
         worker_id: &str,
         lease: Duration,
     ) -> Result<Vec<ClaimedStep>> {
-        sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4)")
+        let rows = sqlx::query_as("select * from stepwell.claim_steps($1, $2, $3, $4)")
             .bind(namespace)
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(worker_id)
             .bind(interval(lease))
             .fetch_all(self)
             .await
-            .or_fail(self)
+            .or_fail(self)?;
+        self.describe(rows).await
     }
 
     /// Reports results, each the JSON text that `stepwell.report_results` describes. Returns the 1-based places of those

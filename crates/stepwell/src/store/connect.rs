@@ -71,6 +71,7 @@ impl Store {
             sessions: true,
             url: mask_url(url).into(),
             call_timeout: CALL_TIMEOUT,
+            definitions: Arc::default(),
         })
     }
 

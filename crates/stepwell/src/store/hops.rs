@@ -6,8 +6,8 @@ use sqlx::postgres::PgRow;
 use sqlx::{Connection, FromRow, PgConnection, Row};
 use uuid::Uuid;
 
-use super::claims::{interval, ClaimedStep};
-use super::{OrFail, Store};
+use super::claims::interval;
+use super::{ClaimedRow, ClaimedStep, OrFail, Store};
 use crate::config;
 use crate::error::Result;
 use crate::telemetry::mask_text;
@@ -53,9 +53,8 @@ impl Initialized {
     ///
     /// # Errors
     /// When the rows are others.
-    pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
-        let (outcome, claimed) = with_claimed(rows)?;
-        Ok(Self { claimed, ..outcome })
+    pub fn read(rows: &[PgRow]) -> Result<(Self, Vec<ClaimedRow>), sqlx::Error> {
+        with_claimed(rows)
     }
 }
 
@@ -77,20 +76,18 @@ impl Begun {
     ///
     /// # Errors
     /// When the rows are others.
-    pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
-        let (mut begun, claimed): (Self, _) = with_claimed(rows)?;
-        begun.initialized.claimed = claimed;
-        Ok(begun)
+    pub fn read(rows: &[PgRow]) -> Result<(Self, Vec<ClaimedRow>), sqlx::Error> {
+        with_claimed(rows)
     }
 }
 
 /// What the last row says, and the steps of all rows that have one.
-fn with_claimed<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow]) -> Result<(T, Vec<ClaimedStep>), sqlx::Error> {
+fn with_claimed<T: for<'r> FromRow<'r, PgRow>>(rows: &[PgRow]) -> Result<(T, Vec<ClaimedRow>), sqlx::Error> {
     let outcome = T::from_row(rows.last().ok_or(sqlx::Error::RowNotFound)?)?;
     let mut claimed = Vec::new();
     for row in rows {
         if row.try_get::<Option<i64>, _>("claim_id")?.is_some() {
-            claimed.push(ClaimedStep::from_row(row)?);
+            claimed.push(ClaimedRow::from_row(row)?);
         }
     }
     Ok((outcome, claimed))
@@ -156,9 +153,8 @@ impl Settled {
     ///
     /// # Errors
     /// When the rows are others.
-    pub fn read(rows: &[PgRow]) -> Result<Self, sqlx::Error> {
-        let (settled, claimed) = with_claimed(rows)?;
-        Ok(Self { claimed, ..settled })
+    pub fn read(rows: &[PgRow]) -> Result<(Self, Vec<ClaimedRow>), sqlx::Error> {
+        with_claimed(rows)
     }
 }
 
@@ -263,7 +259,9 @@ impl Store {
             .bind(appetite.map(|appetite| interval(appetite.lease)))
             .fetch_all(self)
             .await;
-        rows.and_then(|rows| Initialized::read(&rows)).or_fail(self)
+        let (mut outcome, claimed) = rows.and_then(|rows| Initialized::read(&rows)).or_fail(self)?;
+        outcome.claimed = self.describe(claimed).await?;
+        Ok(outcome)
     }
 
     /// Submits a request, as [`submit_tasks`](Self::submit_tasks), and makes its task in the same transaction, with its first
@@ -278,7 +276,9 @@ impl Store {
             .bind(interval(appetite.lease))
             .fetch_all(self)
             .await;
-        rows.and_then(|rows| Begun::read(&rows)).or_fail(self)
+        let (mut begun, claimed) = rows.and_then(|rows| Begun::read(&rows)).or_fail(self)?;
+        begun.initialized.claimed = self.describe(claimed).await?;
+        Ok(begun)
     }
 
     /// Applies up to `batch` results; `traced`: tells which have a trace.
@@ -319,7 +319,9 @@ impl Store {
             .bind(appetite.map(|appetite| interval(appetite.lease)))
             .fetch_all(self)
             .await;
-        rows.and_then(|rows| Settled::read(&rows)).or_fail(self)
+        let (mut settled, claimed) = rows.and_then(|rows| Settled::read(&rows)).or_fail(self)?;
+        settled.claimed = self.describe(claimed).await?;
+        Ok(settled)
     }
 
     /// Enqueues the next attempt of up to `batch` steps whose retry is due.

@@ -4,6 +4,7 @@
 mod bounded;
 mod claims;
 mod connect;
+mod definitions;
 mod finished;
 mod hops;
 mod idle;
@@ -20,6 +21,7 @@ use std::time::Duration;
 use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
+pub use definitions::{ClaimedRow, StepDefinition};
 pub use hops::{
     Appetite, Applied, Begun, Dispatched, Initialized, Overdue, Recovered, Settled, StepResult, UnvalidatedTask, Woken,
 };
@@ -32,6 +34,7 @@ pub use tasks::{EventRow, StepRow, Submitted, TaskRow};
 pub use workflows::RegisteredWorkflow;
 
 use crate::error::{Error, Result};
+use definitions::Definitions;
 use idle::Idle;
 
 /// A pool of connections to one database. Cheap to clone.
@@ -48,6 +51,7 @@ pub struct Store {
     url: Arc<str>,
     /// Longest that a call may take.
     call_timeout: Duration,
+    definitions: Arc<Definitions>,
 }
 
 impl Store {

@@ -112,7 +112,22 @@ fn as_optional_json<S: Serializer>(text: &Option<String>, serializer: S) -> Resu
 /// Most attempts of a step that are shown: each can hold a backtrace.
 const ATTEMPTS_SHOWN: i32 = 20;
 
-const TERMINAL: &str = "('complete', 'error', 'cancelled', 'resolved')";
+/// [`TaskRow`]s.
+const TASKS: &str = "
+    select t.task_id, t.state::text, w.namespace || '/' || w.name as workflow, w.version, t.priority,
+           t.context::text, t.error, t.idempotency_key, t.correlation_id, t.tags,
+           (extract(epoch from t.created_at) * 1e6)::bigint as created_at,
+           (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
+      from stepwell.tasks t join stepwell.workflows w using (workflow_id)";
+
+/// Of $1, the tasks that have a row or are among the dead letters, and whether they have ended.
+const KNOWN: &str = "
+    select k.task_id, k.ended
+      from (select t.task_id, t.state in ('complete', 'error', 'cancelled', 'resolved') as ended
+              from unnest($1::uuid[]) as i (id) join stepwell.tasks t on t.task_id = i.id
+             union all
+            select stepwell.as_uuid(d.message ->> 'task_id'), true from stepwell.dead_letters d
+             where d.queue = 'task_requests' and stepwell.as_uuid(d.message ->> 'task_id') = any ($1)) k";
 
 impl Store {
     /// Submits requests, each the JSON text that `stepwell.submit_tasks` describes, all or none.
@@ -126,18 +141,8 @@ impl Store {
 
     /// Those of these tasks that have a row, in no order.
     pub async fn find_tasks(&self, task_ids: &[Uuid]) -> Result<Vec<TaskRow>> {
-        sqlx::query_as(
-            "select t.task_id, t.state::text, w.namespace || '/' || w.name as workflow, w.version, t.priority,
-                    t.context::text, t.error, t.idempotency_key, t.correlation_id, t.tags,
-                    (extract(epoch from t.created_at) * 1e6)::bigint as created_at,
-                    (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
-               from stepwell.tasks t join stepwell.workflows w using (workflow_id)
-              where t.task_id = any ($1)",
-        )
-        .bind(task_ids)
-        .fetch_all(self)
-        .await
-        .or_fail(self)
+        let sql = format!("{TASKS} where t.task_id = any ($1)");
+        sqlx::query_as(&sql).bind(task_ids).fetch_all(self).await.or_fail(self)
     }
 
     /// A task, wherever it is: still in the queue, in its table, or among the dead letters. One snapshot.
@@ -145,22 +150,20 @@ impl Store {
     /// # Errors
     /// [`Error::UnknownTask`].
     pub async fn find_task(&self, task_id: Uuid) -> Result<TaskRow> {
-        if let Some(task) = self.find_tasks(&[task_id]).await?.pop() {
+        // Not by find_tasks, which is planned anew for each list of ids.
+        let sql = format!("{TASKS} where t.task_id = $1");
+        if let Some(task) = sqlx::query_as(&sql).bind(task_id).fetch_optional(self).await.or_fail(self)? {
             return Ok(task);
         }
         // The slow look: queues have no index on what is in a message. Between the two looks the task may have got its
         // row, so this one looks everywhere.
-        sqlx::query_as(
-            "select t.task_id, t.state::text, w.namespace || '/' || w.name as workflow, w.version, t.priority,
-                    t.context::text, t.error, t.idempotency_key, t.correlation_id, t.tags,
-                    (extract(epoch from t.created_at) * 1e6)::bigint as created_at,
-                    (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
-               from stepwell.tasks t join stepwell.workflows w using (workflow_id)
+        sqlx::query_as(&format!(
+            "{TASKS}
               where t.task_id = $1
              union all
              select $1, m.state, m.message ->> 'workflow', m.message ->> 'version',
                     coalesce(stepwell.priority_level(m.message ->> 'priority'), 0::smallint),
-                    coalesce(m.message -> 'context', '{}')::text, m.reason, m.message ->> 'idempotency_key',
+                    coalesce(m.message -> 'context', '{{}}')::text, m.reason, m.message ->> 'idempotency_key',
                     m.message ->> 'correlation_id', null, (extract(epoch from m.enqueued_at) * 1e6)::bigint,
                     (extract(epoch from m.buried_at) * 1e6)::bigint
                from (select 'pending' as state, q.message, null::text as reason, q.enqueued_at, null::timestamptz as buried_at
@@ -169,8 +172,8 @@ impl Store {
                      select 'error', d.message, d.reason, d.enqueued_at, d.buried_at
                        from stepwell.dead_letters d
                       where d.queue = 'task_requests' and d.message ->> 'task_id' = $1::text) m
-              limit 1",
-        )
+              limit 1"
+        ))
         .bind(task_id)
         .fetch_optional(self)
         .await
@@ -230,28 +233,31 @@ impl Store {
             .or_fail(self)
     }
 
-    /// Which of these tasks are in a terminal state.
+    /// Those of these tasks that have ended, in no order.
     pub async fn finished_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        sqlx::query_scalar(&format!(
-            "select task_id from stepwell.tasks where task_id = any ($1) and state in {TERMINAL}
-             union all
-             select stepwell.as_uuid(message ->> 'task_id') from stepwell.dead_letters
-              where queue = 'task_requests' and stepwell.as_uuid(message ->> 'task_id') = any ($1)"
-        ))
-        .bind(task_ids)
-        .fetch_all(self)
-        .await
-        .or_fail(self)
+        let known = sqlx::query_as(&format!("{KNOWN} where k.ended")).bind(task_ids).fetch_all(self).await;
+        let known: Vec<(Uuid, bool)> = known.or_fail(self)?;
+        Ok(known.into_iter().map(|(task_id, _)| task_id).collect())
+    }
+
+    /// Those of these tasks that are not in the queue any more, in no order, and whether they have ended.
+    pub async fn known_among(&self, task_ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>> {
+        sqlx::query_as(KNOWN).bind(task_ids).fetch_all(self).await.or_fail(self)
     }
 
     /// Which of these are no tasks at all: without a row, not in the queue, not among the dead letters. One snapshot, in
     /// which a request that is being taken up is in one place or the other.
     pub async fn unknown_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
+        // Ids in requests are texts, nearly always as PostgreSQL writes them; to cast them all takes ten times as long.
         sqlx::query_scalar(
             "with missing as materialized (
                select id from unnest($1::uuid[]) as id
-                where not exists (select from stepwell.tasks t where t.task_id = id))
-             select id from missing
+                where not exists (select from stepwell.tasks t where t.task_id = id)
+             ), unseen as materialized (
+               select id from missing
+                where id::text not in (select q.message ->> 'task_id' from stepwell.queued_requests q
+                                        where q.message ->> 'task_id' is not null))
+             select id from unseen
               where id not in (
                   select stepwell.as_uuid(message ->> 'task_id') from stepwell.queued_requests
                    where stepwell.as_uuid(message ->> 'task_id') = any ($1)
