@@ -125,14 +125,28 @@ language sql immutable as $$
    where jsonb_typeof(m #> '{trace_context,traceparent}') = 'string'
 $$;
 
+-- Whether another orchestrator makes tasks while steps of others wait for a place in their queues: then nobody is helped by more
+-- tasks at a time, and a step that has to wait for its place costs more. Takes an advisory lock until the commit, and waits for
+-- none. Called by: pop_requests.
+create function stepwell.others_initialize() returns boolean
+language plpgsql as $$
+begin
+  return not pg_try_advisory_xact_lock(1936029042, 1) and stepwell.steps_wait();
+end
+$$;
+
 -- Takes up to p_batch requests and deletes them: half of them the oldest, and, when there are more than that, the oldest of
--- each namespace in equal shares, so that a namespace that floods the queue does not hold up another.
+-- each namespace in equal shares, so that a namespace that floods the queue does not hold up another. None when they are left to
+-- another orchestrator.
 -- Called by: initialize_tasks, in a statement of its own, as pop_messages. Locks: the messages (SKIP LOCKED).
 create function stepwell.pop_requests(p_batch integer, out messages jsonb[], out times timestamptz[])
 language plpgsql as $$
 declare
   v_shared record;
 begin
+  if stepwell.others_initialize() then
+    return;
+  end if;
   select m.messages, m.times into messages, times from stepwell.pop_task_requests((p_batch + 1) / 2) m;
   if coalesce(cardinality(messages), 0) < (p_batch + 1) / 2 or p_batch < 2 then
     return;

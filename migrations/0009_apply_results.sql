@@ -30,7 +30,7 @@ end
 $$;
 
 -- Takes messages and deletes them until they bring p_batch results, or half of that: how many a message brings is seen when
--- it is there. Arrays run in parallel, null when there is none.
+-- it is there. Arrays run in parallel, null when there is none, or when they are left to another orchestrator.
 -- Called by: apply_results, in a statement of its own, as pop_messages. Locks: the messages (SKIP LOCKED).
 create function stepwell.pop_results(p_batch integer, out results jsonb[], out times timestamptz[], out workers text[])
 language plpgsql as $$
@@ -40,6 +40,9 @@ declare
   v_popped record;
   v_read   record;
 begin
+  if stepwell.others_apply() then
+    return;
+  end if;
   loop
     select m.messages, m.times into v_popped from stepwell.pop_step_results(v_most) m;
     exit when v_popped.messages is null;
@@ -54,6 +57,19 @@ begin
     exit when cardinality(v_popped.messages) < v_most or cardinality(results) >= p_batch / 2;
     v_most := greatest((p_batch - cardinality(results)) * v_number / cardinality(results), 1);
   end loop;
+end
+$$;
+
+-- Whether another orchestrator is applying results and can do with what has come meanwhile: it is little, and has not waited long.
+-- One that takes much at a time gets further than several that take a little each, on whatever number of cores; where it is not
+-- enough, or is held up, messages pile up or grow old, and others join it. Who leaves them hears of the next, or finds by
+-- polling what one that has died has left. Takes an advisory lock until the commit, and waits for none. Called by: pop_results.
+create function stepwell.others_apply() returns boolean
+language plpgsql as $$
+begin
+  return not pg_try_advisory_xact_lock(1936029042, 0) and not stepwell.results_wait()
+     and coalesce((select q.enqueued_at > clock_timestamp() - interval '100 milliseconds'
+                     from pgmq.q_step_results q order by q.msg_id limit 1), true);
 end
 $$;
 

@@ -6,7 +6,7 @@ use anyhow::{anyhow, Result};
 use serde_json::json;
 use stepwell::store::ClaimedStep;
 use support::session::NO_TASKS;
-use support::{chain, complete, define, diamond, drain, failed, fan_in, Session, TestDatabase};
+use support::{chain, complete, define, diamond, drain, eventually, failed, fan_in, Session, TestDatabase};
 use uuid::Uuid;
 
 const START: &str = "2030-01-01 00:00:00+00";
@@ -390,6 +390,7 @@ async fn two_failures_in_one_batch_fail_the_task_once() -> Result<()> {
 async fn an_error_and_a_success_applied_at_once_end_the_task_in_error() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
+    session.work_at_once().await?;
     let workflow = define("both", json!([{ "name": "a" }, { "name": "b" }]));
     session.register(&workflow).await?;
     let mut appliers = db.sessions(2).await?;
@@ -412,6 +413,7 @@ async fn an_error_and_a_success_applied_at_once_end_the_task_in_error() -> Resul
 async fn the_second_of_two_results_waits_for_the_first_and_sees_what_it_did() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
+    session.work_at_once().await?;
     for (of_a, of_b, ends) in
         [("permanent", "complete", "error"), ("complete", "permanent", "error"), ("complete", "complete", "complete")]
     {
@@ -441,6 +443,7 @@ async fn the_second_of_two_results_waits_for_the_first_and_sees_what_it_did() ->
 async fn of_two_copies_of_a_result_applied_at_once_one_counts() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
+    session.work_at_once().await?;
     for outcome in ["complete", "retryable", "permanent"] {
         session.start(&chain(1)).await?;
         let step = session.claim_one().await?;
@@ -494,4 +497,30 @@ async fn waiting_seconds(session: &mut Session, task: Uuid) -> Result<f64> {
     let sql = "select extract(epoch from run_at - stepwell.now())::float8 from stepwell.steps
                 where task_id = $1 and state = 'waiting_for_retry'";
     Ok(session.of_task(sql, task).await?)
+}
+
+#[tokio::test]
+async fn who_finds_another_at_it_leaves_it_what_is_little_and_new() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    session.register(&chain(1)).await?;
+    session.submit(&vec![r#"{"workflow": "test/chain"}"#; 70]).await?;
+    session.initialize(100).await?;
+    let steps = session.claim(100).await?;
+    session.report(&[complete(&steps[0], "1")]).await?;
+    session.run("begin").await?;
+    assert_eq!(session.apply(100).await?.popped, 1);
+
+    other.report(&[complete(&steps[1], "1")]).await?;
+    assert_eq!(other.apply(100).await?.popped, 0, "the other hears of it too");
+    // As when the other is held up.
+    eventually("it is old", async || Ok((other.apply(100).await?.popped == 1).then_some(()))).await?;
+    let results: Vec<String> = steps[2..].iter().map(|step| complete(step, "1")).collect();
+    other.report_each(&results).await?;
+    assert!(other.apply(1_000).await?.popped > 0, "they pile up");
+    session.run("rollback").await?;
+    while other.apply(1_000).await?.popped > 0 {}
+    assert_eq!(session.value::<i64>("select count(*) from stepwell.tasks where state = 'complete'").await?, 70);
+    drop((session, other));
+    db.finish().await
 }

@@ -210,6 +210,34 @@ async fn the_batch_is_a_limit_and_the_oldest_go_first() -> Result<()> {
 }
 
 #[tokio::test]
+async fn while_steps_wait_for_their_places_one_at_a_time_makes_tasks() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    session.register(&chain(1)).await?;
+    for _ in 0..4 {
+        session.submit_one("test/chain", "{}").await?;
+    }
+    session.run("begin").await?;
+    assert_eq!(session.initialize(1).await?.popped, 1);
+    assert_eq!(other.initialize(1).await?.popped, 1, "nothing waits");
+    session.run("commit").await?;
+
+    session.run("select stepwell.configure_dispatch(1, '60 s')").await?;
+    session.run("begin").await?;
+    assert_eq!(session.initialize(1).await?.popped, 1);
+    assert_eq!(session.count("ready_steps").await?, 1);
+    session.run("commit").await?;
+    session.run("begin").await?;
+    assert_eq!(session.initialize(1).await?.popped, 1);
+    other.submit_one("test/chain", "{}").await?;
+    assert_eq!(other.initialize(1).await?.popped, 0, "the other is at it");
+    session.run("commit").await?;
+    assert_eq!(other.initialize(1).await?.popped, 1);
+    drop((session, other));
+    db.finish().await
+}
+
+#[tokio::test]
 async fn a_task_runs_the_version_it_asks_for_or_the_newest() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

@@ -336,6 +336,10 @@ offer_steps(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attem
   returns boolean, plpgsql volatile, body 7d87bd62
 offer_task_requests(p_messages jsonb[], p_most integer)
   returns boolean, plpgsql volatile, body b3b4de6d
+others_apply()
+  returns boolean, plpgsql volatile, body f481b7f6
+others_initialize()
+  returns boolean, plpgsql volatile, body b45ee01f
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
 place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, p_wait boolean, OUT handed smallint[], OUT namespaces text[])
@@ -343,9 +347,9 @@ place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers t
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body e3d60992
+  returns record, plpgsql volatile, body 57d2a9c9
 pop_results(p_batch integer, OUT results jsonb[], OUT times timestamp with time zone[], OUT workers text[])
-  returns record, plpgsql volatile, body d7ad1cf6
+  returns record, plpgsql volatile, body aafa0006
 pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 520e3f06
 pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])

@@ -58,6 +58,7 @@ impl Race {
         for racer in race.left.iter_mut().chain(&mut race.right) {
             racer.run("set deadlock_timeout = '20ms'").await?; // found sooner, not more often
         }
+        race.session.work_at_once().await?;
         Ok(race)
     }
 

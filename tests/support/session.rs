@@ -148,6 +148,17 @@ impl Session {
         self.hop("dispatch_steps", batch).await
     }
 
+    /// For tests of several that apply results or make tasks at once, as when messages pile up: nobody leaves them to another.
+    pub async fn work_at_once(&mut self) -> Answer<()> {
+        for function in ["others_apply", "others_initialize"] {
+            let sql = format!(
+                "create or replace function stepwell.{function}() returns boolean language sql as 'select false'"
+            );
+            self.run(&sql).await?;
+        }
+        Ok(())
+    }
+
     /// For tests that want every ready step in its queue at once.
     pub async fn widen_queues(&mut self) -> Answer<()> {
         self.run("select stepwell.configure_dispatch(1000000, '60 s')").await.map(drop)

@@ -118,7 +118,7 @@ async fn wait_for_work<H: Hop>(
 
 /// How much later a loop sets out that has been woken in vain so many times in a row.
 fn lateness(in_vain: u32) -> Duration {
-    Duration::from_millis(u64::from(in_vain.saturating_sub(2).min(10)))
+    Duration::from_millis(4 * u64::from(in_vain.saturating_sub(2).min(10)))
 }
 
 #[cfg(test)]
@@ -180,6 +180,6 @@ mod tests {
     #[test]
     fn nobody_is_late_by_more_than_a_moment() {
         let late = [0, 2, 3, 7, 12, u32::MAX].map(|in_vain| lateness(in_vain).as_millis());
-        assert_eq!(late, [0, 0, 1, 5, 10, 10]);
+        assert_eq!(late, [0, 0, 4, 20, 40, 40]);
     }
 }
