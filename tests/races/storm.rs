@@ -21,6 +21,7 @@ async fn everything_against_everything() -> Result<()> {
     let db = TestDatabase::new().await?;
     let (mut session, mut watcher, mut sessions) =
         (db.session().await?, db.session().await?, db.sessions(SESSIONS).await?);
+    session.work_at_once().await?;
     session.register(&diamond()).await?;
     let (mut done, mut ends) = (BTreeMap::new(), BTreeMap::<String, usize>::new());
     for _wave in 0..effort::rounds(10, 100) {
