@@ -94,7 +94,8 @@ $$;
 -- to p_take steps that come next, of p_namespaces, come back claimed for p_lease, as claim_steps returns them: of those that its
 -- results made ready, and, unless there was one result alone, of those that wait for a place in a queue; how many may pass what
 -- stands in the queues is the worker's business. The last row has the outcome, and nulls where there is no step.
--- Called by: such workers. Locks: claims by id, then as apply_results.
+-- Called by: such workers, who report to the queue what fails here. Locks: claims by id, then as apply_results. Raises SW008 for
+-- one result alone whose step was changed by another while this waited for its task.
 create function stepwell.settle_results(
   p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[],
   p_batch integer, p_traced boolean default false, p_namespaces text[] default '{}', p_take integer default 0,
@@ -224,8 +225,8 @@ begin
      set state = 'complete', result = coalesce(p_result -> 'result', 'null'), worker_id = p_worker_id,
          started_at = clock_timestamp() - stepwell.microseconds(p_result -> 'duration_us'), finished_at = clock_timestamp()
    where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
-  if not found then -- whoever had the lock has ended the attempt: the next try finds that
-    raise exception 'step % of task % has changed meanwhile', p_position, p_task_id using errcode = 'serialization_failure';
+  if not found then -- whoever had the lock has ended the attempt
+    raise exception 'step % of task % has changed meanwhile', p_position, p_task_id using errcode = 'SW008';
   end if;
   if v_dependents is not null then
     with counted as (

@@ -318,6 +318,33 @@ async fn what_is_settled_at_once_waits_for_nobody_for_long() -> Result<()> {
     db.finish().await
 }
 
+#[tokio::test]
+async fn a_step_that_is_cancelled_while_its_result_waits_for_the_task_takes_none() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other, mut watcher) = (db.session().await?, db.session().await?, db.session().await?);
+    let task = session.start(&chain(1)).await?;
+    let step = session.claim_one().await?;
+    let result = [complete(&step, "1")];
+    other.run("begin").await?;
+    assert_eq!(other.cancel(task).await?, "cancelled");
+    let waits =
+        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    let (settled, committed) = tokio::join!(session.settle_at_once(&result, 0), async {
+        while !watcher.value::<bool>(waits).await? {}
+        other.run("commit").await
+    });
+    committed?;
+    assert_eq!(sqlstate(settled).as_deref(), Some("SW008"));
+    assert_eq!(session.report(&result).await?, [1; 0], "nothing was done: the claim is there");
+    assert_eq!(session.apply(10).await?.stale, 1);
+    assert_eq!(
+        (session.task_state(task).await?, session.steps(task).await?),
+        ("cancelled".into(), "a cancelled".into())
+    );
+    drop((session, other));
+    db.finish().await
+}
+
 /// Settles a step of a chain and asks for the next. Returns what is handed over, and how many steps are in the queue.
 async fn hand_over(session: &mut Session, step: &ClaimedStep) -> Result<(Vec<ClaimedStep>, i64)> {
     let settled = session.settle_at_once(&[complete(step, "1")], 1).await?;

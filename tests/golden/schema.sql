@@ -427,7 +427,7 @@ send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
 settle_keys(p_requests jsonb[], p_task_ids uuid[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
   returns record, plpgsql volatile, body 5e1f22cf
 settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
-  returns record, plpgsql volatile, body 1a9809f6
+  returns record, plpgsql volatile, body e7c1b3ad
 settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
   returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 0a368615
 settle_tasks(p_task_ids uuid[])
