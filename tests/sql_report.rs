@@ -327,11 +327,10 @@ async fn a_step_that_is_cancelled_while_its_result_waits_for_the_task_takes_none
     let result = [complete(&step, "1")];
     other.run("begin").await?;
     assert_eq!(other.cancel(task).await?, "cancelled");
-    let waits =
-        "select exists (select from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock')";
+    let (waiting, holder) = (session.pid(), other.pid());
     let (settled, committed) = tokio::join!(session.settle_at_once(&result, 0), async {
-        while !watcher.value::<bool>(waits).await? {}
-        other.run("commit").await
+        watcher.until_blocked(waiting, holder).await?;
+        anyhow::Ok(other.run("commit").await?)
     });
     committed?;
     assert_eq!(sqlstate(settled).as_deref(), Some("SW008"));
@@ -341,7 +340,7 @@ async fn a_step_that_is_cancelled_while_its_result_waits_for_the_task_takes_none
         (session.task_state(task).await?, session.steps(task).await?),
         ("cancelled".into(), "a cancelled".into())
     );
-    drop((session, other));
+    drop((session, other, watcher));
     db.finish().await
 }
 
