@@ -174,7 +174,7 @@ RSpec.describe "interrupting" do
 
     it "Thread#kill ends an idle worker thread, and another takes its place" do
       task = held_task
-      eventually { task.refresh.steps.first&.state == :in_progress }
+      eventually { @gate.num_waiting == 1 }
       threads = -> { Thread.list.select { |thread| thread.name == "stepwell worker" && thread.alive? } }
       before = threads.call
       expect(before.size).to eq(2)
