@@ -104,10 +104,14 @@ RSpec.describe "interrupting" do
       process = run_ruby(<<~RUBY)
         #{setup}
         gate = Queue.new
-        held = Class.new(Stepwell::StepHandler) { define_method(:call) { |_| puts("held"); gate.pop } }
+        waits = false
+        held = Class.new(Stepwell::StepHandler) do
+          define_method(:call) { |_| Thread.pass until waits; puts("held"); gate.pop }
+        end
         Stepwell.workflow("spec/held") { step :only, held }
         task = Stepwell.submit("spec/held")
         begin
+          waits = true
           task.wait
         rescue Interrupt
           Thread.new { gate << "finished" }
