@@ -11,38 +11,21 @@ create function stepwell.submit_tasks(p_requests jsonb[])
 returns table (request integer, task_id uuid, created boolean)
 language plpgsql as $$
 declare
-  v_accepted record;
-begin
-  select * into v_accepted from stepwell.accept_requests(p_requests);
-  if v_accepted.requests is not null then
-    perform stepwell.send_task_requests(v_accepted.requests);
-  end if;
-  return query select a.ordinality::integer, a.task_id, a.created
-                 from unnest(v_accepted.task_ids, v_accepted.created) with ordinality as a (task_id, created, ordinality);
-end
-$$;
-
--- submit_tasks without the queue: reads the requests, gives ids to those without, and settles keys. task_ids, created: as
--- submit_tasks returns them; requests: those that created a task, null when there is none.
--- Called by: submit_tasks, begin_task. Locks: the idempotency keys it inserts, in key order.
-create function stepwell.accept_requests(
-  p_requests jsonb[], out requests jsonb[], out task_ids uuid[], out created boolean[])
-language plpgsql as $$
-declare
-  v_bad text;
+  v_bad      text;
+  v_requests jsonb[] := p_requests;
+  v_tasks    uuid[]  := stepwell.read_task_ids(p_requests);
+  v_created  boolean[];
 begin
   if coalesce(cardinality(p_requests), 0) = 0 then
     return;
   end if;
-  requests := p_requests;
-  task_ids := stepwell.read_task_ids(p_requests);
   select format('request %s: %s', r.ordinality, case
            when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
            when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
            when r.request ? 'task_id' and r.task_id is null then '"task_id" must be a uuid of version 7'
            else '"idempotency_key" must be a text of at most 255 characters' end)
     into v_bad
-    from unnest(p_requests, task_ids) with ordinality as r (request, task_id, ordinality)
+    from unnest(p_requests, v_tasks) with ordinality as r (request, task_id, ordinality)
    where jsonb_typeof(r.request) is distinct from 'object'
       or jsonb_typeof(r.request -> 'workflow') is distinct from 'string'
       or (r.task_id is null and r.request ? 'task_id')
@@ -54,21 +37,27 @@ begin
   end if;
 
   -- A request passes through as it is; only one without an id is rewritten.
-  if array_position(task_ids, null) is not null then
-    task_ids := array(select coalesce(t, stepwell.uuid_v7()) from unnest(task_ids) t);
-    requests := array(select case when r.request ? 'task_id' then r.request
-                                  else r.request || jsonb_build_object('task_id', r.task_id) end
-                        from unnest(p_requests, task_ids) as r (request, task_id));
+  if array_position(v_tasks, null) is not null then
+    v_tasks := array(select coalesce(t, stepwell.uuid_v7()) from unnest(v_tasks) t);
+    v_requests := array(select case when r.request ? 'task_id' then r.request
+                                    else r.request || jsonb_build_object('task_id', r.task_id) end
+                          from unnest(p_requests, v_tasks) as r (request, task_id));
   end if;
-  created := array_fill(true, array[cardinality(requests)]);
-  if exists (select from unnest(requests) as r (request) where r.request ? 'idempotency_key') then
-    select * into requests, task_ids, created from stepwell.settle_keys(requests, task_ids);
+
+  if exists (select from unnest(v_requests) as r (request) where r.request ? 'idempotency_key') then
+    select * into v_requests, v_tasks, v_created from stepwell.settle_keys(v_requests, v_tasks);
   end if;
+  if v_requests is not null then
+    perform stepwell.send_task_requests(v_requests);
+  end if;
+  return query select t.ordinality::integer, t.task_id, coalesce(v_created[t.ordinality], true)
+                 from unnest(v_tasks) with ordinality as t (task_id, ordinality);
 end
 $$;
 
--- accept_requests when there are idempotency keys: two clients that race settle on one task, because the insert waits
--- for the other's transaction. Only requests that won their key, or have none, create a task.
+-- Settles idempotency keys: two clients that race settle on one task, because the insert waits for the other's transaction.
+-- task_ids, created: as submit_tasks returns them; requests: those that won their key, or have none, and create a task; null when
+-- there is none. Called by: submit_tasks, begin_task. Locks: the keys it inserts, in their order.
 create function stepwell.settle_keys(
   p_requests jsonb[], p_task_ids uuid[], out requests jsonb[], out task_ids uuid[], out created boolean[])
 language plpgsql as $$

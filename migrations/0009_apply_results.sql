@@ -391,7 +391,7 @@ end
 $$;
 
 -- Steps that go past the queue of their namespace: the numbers of its messages tell how many there have been, so these count
--- too. Called by: settle_results.
+-- too. Called by: place_steps, settle_results.
 create function stepwell.count_steps(p_namespace text, p_steps integer) returns void
 language plpgsql as $$
 declare

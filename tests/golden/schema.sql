@@ -208,8 +208,6 @@ steps_in_progress (task_id uuid, position smallint, attempt smallint, worker_id 
 task_status (task_id uuid, namespace text, name text, version text, state text, priority smallint, created_at timestamp with time zone, finished_at timestamp with time zone, steps_remaining integer, steps_total bigint, steps_in_progress bigint, waits_for text)
 
 -- functions
-accept_requests(p_requests jsonb[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
-  returns record, plpgsql volatile, body 857f6d3a
 admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
@@ -439,7 +437,7 @@ smallints(p_array jsonb)
 steps_wait()
   returns boolean, plpgsql stable, body d0129c10
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body a87092c4
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 39f3a915
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 5b0fdd82
 take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)

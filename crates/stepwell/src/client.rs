@@ -508,7 +508,7 @@ async fn submit(database: &Database, batch: &[String]) -> Result<Vec<Submitted>>
     if let ([request], Some(requests)) = (batch, database.requests()) {
         match requests.begin(request).await {
             Ok(None) => {}
-            Err(error) if !error.is_transient() => {}
+            Err(error) if !error.is_transient() => tracing::debug!(%error, "not begun at once, sent to the queue"),
             begun => return begun.map(|submitted| submitted.into_iter().collect()),
         }
     }

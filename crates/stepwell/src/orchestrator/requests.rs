@@ -82,6 +82,9 @@ impl Requests {
     ///
     /// A client may give up half way, and what is claimed must end up at hand: so this is a task of its own.
     pub(crate) async fn begin(self: Arc<Self>, request: &str) -> Result<Option<Submitted>> {
+        if wanting(&self.database.takers()).is_none() {
+            return Ok(None); // the usual one under load, at no cost
+        }
         let request = request.to_owned();
         tokio::spawn(async move { self.begin_alone(&request).await }).await.unwrap_or(Ok(None))
     }
@@ -92,7 +95,8 @@ impl Requests {
         let Ok(_one_at_a_time) = self.beginning.try_lock() else { return Ok(None) };
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
-        let begun = self.database.store().begin_task(request, traces.is_some(), appetite).await?;
+        let begun = self.database.store().begin_task(request, traces.is_some(), appetite).await;
+        let begun = begun.inspect_err(|_| self.database.metrics().hop_failed(metrics::Hop::Begin))?;
         if begun.initialized.popped > 0 {
             self.tell(begun.initialized, Some(taker), started, since).await;
             self.database.metrics().hop(metrics::Hop::Begin, started.elapsed(), 1u64);
