@@ -99,6 +99,28 @@ async fn processes_wake_each_other_without_polling() -> Result<()> {
     db.finish().await
 }
 
+/// Results of steps that take no time wait for their reports, and claims wait for those.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_whose_results_were_behind_goes_on_as_soon_as_they_are_not() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.polling_interval = Duration::from_secs(3600);
+    settings.worker.claim_batch = 20;
+    settings.worker.report_batch = 2;
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let requests = vec![request("test/chain", r#"{"n": 0}"#); 200];
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    let executions = Executions::default();
+    let worker = worker(orchestrator.database(), 10, counting(&["a"], &executions)).await?;
+    wait(&client, &tasks).await?;
+    assert_eq!(each_once(&executions), 200);
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
 /// Whether a result has ever been in the queue.
 async fn results_were_queued(session: &mut Session) -> Result<bool> {
     Ok(session.value("select is_called from pgmq.q_step_results_msg_id_seq").await?)

@@ -1,6 +1,7 @@
 //! One process's link to one database: the pool, the wake-ups to and from other processes. Orchestrators, workers and
 //! clients of a process share it.
 
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
@@ -22,8 +23,9 @@ use crate::telemetry::{self, Warning};
 use crate::worker::Taker;
 
 const CHANNEL: &str = "stepwell";
-/// Other processes hear of the same thing at most this often.
-const COALESCE: Duration = Duration::from_millis(10);
+/// How long wake-ups for other processes wait for more after the last ones were sent: the longest while the same is said again
+/// and again, the shortest where that does not happen.
+const GAPS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 /// How often waits look into the database when no wake-up comes.
 const WAIT_POLLING: Duration = Duration::from_millis(500);
 
@@ -248,14 +250,16 @@ impl Database {
     }
 
     async fn send_wakeups(self) {
+        let mut gap = *GAPS.start();
         loop {
-            let topics = self.0.signals.next_outgoing().await;
+            let outgoing = self.0.signals.next_outgoing().await;
             let payloads: Vec<String> =
-                topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
+                outgoing.topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
             if let Err(error) = self.store().notify(CHANNEL, &payloads).await {
                 tracing::debug!(%error, "a wake-up was not sent; the others find out by polling");
             }
-            tokio::time::sleep(COALESCE).await;
+            gap = next_gap(gap, outgoing.repeated);
+            tokio::time::sleep(gap).await;
         }
     }
 
@@ -340,5 +344,32 @@ impl Database {
                 Err(error) => tokio::time::sleep(backoff.failed(&error)).await,
             }
         }
+    }
+}
+
+/// Waiting is worth more the more often the same is said meanwhile: each `NOTIFY` is a transaction of its own and wakes every
+/// listener of the database. Where each step waits for the one before, waiting is only late.
+fn next_gap(gap: Duration, repeated: bool) -> Duration {
+    if repeated {
+        (gap * 2).min(*GAPS.end())
+    } else {
+        (gap / 2).max(*GAPS.start())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wake_ups_wait_for_more_only_where_more_comes() {
+        let mut gap = *GAPS.start();
+        let mut gaps = [true, true, true, true, true, false, false, false, false].map(|repeated| {
+            gap = next_gap(gap, repeated);
+            gap.as_micros()
+        });
+        assert_eq!(gaps[..5], [2_000, 4_000, 8_000, 10_000, 10_000]);
+        gaps.reverse();
+        assert_eq!(gaps[..4], [1_000, 1_250, 2_500, 5_000]);
     }
 }

@@ -51,15 +51,29 @@ pub(crate) struct Signals {
     finished: watch::Sender<u64>,
     workers: Mutex<HashMap<String, Vec<Weak<watch::Sender<u64>>>>>,
     waiting: Mutex<HashMap<Uuid, watch::Sender<bool>>>,
-    outgoing: Mutex<BTreeSet<Topic>>,
+    outgoing: Mutex<Outgoing>,
     outgoing_ready: Notify,
+}
+
+/// What there is to tell other processes.
+#[derive(Debug, Default)]
+pub(crate) struct Outgoing {
+    pub(crate) topics: BTreeSet<Topic>,
+    /// Whether something was said that was still to be told.
+    pub(crate) repeated: bool,
+}
+
+impl Outgoing {
+    fn add(&mut self, topic: Topic) {
+        self.repeated |= !self.topics.insert(topic);
+    }
 }
 
 impl Signals {
     /// Wakes this process now and the others soon.
     pub(crate) fn publish(&self, topic: Topic) {
         self.wake(&topic);
-        lock(&self.outgoing).insert(topic);
+        lock(&self.outgoing).add(topic);
         self.outgoing_ready.notify_one();
     }
 
@@ -76,7 +90,7 @@ impl Signals {
             return;
         }
         self.settle(task_ids);
-        lock(&self.outgoing).insert(Topic::Finished);
+        lock(&self.outgoing).add(Topic::Finished);
         self.outgoing_ready.notify_one();
     }
 
@@ -155,11 +169,11 @@ impl Signals {
     }
 
     /// Waits until there is something to tell other processes, and takes it.
-    pub(crate) async fn next_outgoing(&self) -> Vec<Topic> {
+    pub(crate) async fn next_outgoing(&self) -> Outgoing {
         loop {
-            let topics: Vec<Topic> = std::mem::take(&mut *lock(&self.outgoing)).into_iter().collect();
-            if !topics.is_empty() {
-                return topics;
+            let outgoing = std::mem::take(&mut *lock(&self.outgoing));
+            if !outgoing.topics.is_empty() {
+                return outgoing;
             }
             self.outgoing_ready.notified().await;
         }
@@ -197,5 +211,19 @@ mod tests {
         signals.publish_finished(&[kept, dropped]);
         assert!(*waiter.borrow());
         assert!(signals.awaited_tasks().is_empty());
+    }
+
+    #[tokio::test]
+    async fn what_is_said_again_before_it_is_told_is_told_once() {
+        let signals = Signals::default();
+        let said = |topics: &[Topic]| topics.iter().cloned().for_each(|topic| signals.publish(topic));
+        said(&[Topic::Requests, Topic::Results]);
+        let outgoing = signals.next_outgoing().await;
+        assert_eq!(outgoing.topics.into_iter().collect::<Vec<_>>(), [Topic::Requests, Topic::Results]);
+        assert!(!outgoing.repeated);
+        said(&[Topic::Results, Topic::Results]);
+        let outgoing = signals.next_outgoing().await;
+        assert_eq!(outgoing.topics.into_iter().collect::<Vec<_>>(), [Topic::Results]);
+        assert!(outgoing.repeated);
     }
 }

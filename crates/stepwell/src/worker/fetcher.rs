@@ -14,8 +14,6 @@ use crate::telemetry::health::Pulse;
 use crate::telemetry::metrics::Hop;
 use crate::telemetry::traces::StepTrace;
 
-/// Results that may wait for their report before no more steps are claimed, in reports.
-const REPORTS_BEHIND: usize = 4;
 /// When to look for more after a claim that brought less than was wanted: a part of what it took may have been of no use.
 const SOON: Duration = Duration::from_millis(20);
 
@@ -29,7 +27,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
     let pulse = lane.database.pulse("claim", shared.settings.polling_interval);
     let mut turn = 0;
     while !shared.quiet.is_cancelled() {
-        let want = if lane.reports.waiting() > REPORTS_BEHIND * shared.settings.report_batch as usize {
+        let want = if lane.reports.are_behind(shared.settings.report_batch) {
             shared.slots.rest(lane.place);
             0 // the database does not take results: no use in making more
         } else {

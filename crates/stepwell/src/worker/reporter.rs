@@ -24,6 +24,9 @@ const REPORT_BYTES: usize = 8 << 20;
 /// Most reports that are under way at the same time.
 pub(super) const REPORTERS: usize = 2;
 
+/// Results that may wait for their report before no more steps are claimed, in reports.
+const REPORTS_BEHIND: usize = 4;
+
 /// How many results must wait for a second report to set out: fewer are not worth it.
 const MANY: usize = 64;
 
@@ -59,6 +62,11 @@ impl Reports {
     pub(super) fn waiting(&self) -> usize {
         let state = lock(&self.state);
         state.queue.len() + state.under_way.iter().map(|(_, results)| results).sum::<usize>()
+    }
+
+    /// Whether so many results wait that more would be of no use, with reports of so many.
+    pub(super) fn are_behind(&self, report_batch: u32) -> bool {
+        self.waiting() > REPORTS_BEHIND * report_batch as usize
     }
 
     /// Steps came with a claim.
@@ -143,7 +151,11 @@ pub(super) async fn run(taker: Arc<Taker>) {
             );
             return;
         };
+        let were_behind = reports.are_behind(shared.settings.report_batch);
         reports.arrived(claims);
+        if were_behind {
+            shared.slots.make_room(); // for the fetcher, which may have waited for that
+        }
         if queued {
             lane.database.signals().publish(Topic::Results);
         }

@@ -183,12 +183,13 @@ impl Slots {
         }
     }
 
-    /// Told when there may be something to claim for a lane.
+    /// Told when there may be something to claim for a lane, or results are no longer behind.
     pub(super) fn room(&self, lane: usize) -> &Notify {
         &self.rooms[lane]
     }
 
-    fn make_room(&self) {
+    /// Lets the fetchers look again.
+    pub(super) fn make_room(&self) {
         self.rooms.iter().for_each(Notify::notify_one);
     }
 
