@@ -335,7 +335,7 @@ offer_steps(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attem
 offer_task_requests(p_messages jsonb[], p_most integer)
   returns boolean, plpgsql volatile, body b3b4de6d
 others_apply()
-  returns boolean, plpgsql volatile, body f481b7f6
+  returns boolean, plpgsql volatile, body 6823c25a
 others_initialize()
   returns boolean, plpgsql volatile, body b45ee01f
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)

@@ -3,7 +3,7 @@
 
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use sqlx::postgres::PgListener;
 use tokio_util::sync::CancellationToken;
@@ -23,8 +23,7 @@ use crate::telemetry::{self, Warning};
 use crate::worker::Taker;
 
 const CHANNEL: &str = "stepwell";
-/// How long wake-ups for other processes wait for more after the last ones were sent: the longest while the same is said again
-/// and again, the shortest where that does not happen.
+/// How long wake-ups for other processes wait for more after the last ones were sent, at least and at most.
 const GAPS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 /// How often waits look into the database when no wake-up comes.
 const WAIT_POLLING: Duration = Duration::from_millis(500);
@@ -255,10 +254,11 @@ impl Database {
             let outgoing = self.0.signals.next_outgoing().await;
             let payloads: Vec<String> =
                 outgoing.topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
+            let started = Instant::now();
             if let Err(error) = self.store().notify(CHANNEL, &payloads).await {
                 tracing::debug!(%error, "a wake-up was not sent; the others find out by polling");
             }
-            gap = next_gap(gap, outgoing.repeated);
+            gap = next_gap(gap, outgoing.repeated, started.elapsed());
             tokio::time::sleep(gap).await;
         }
     }
@@ -336,10 +336,13 @@ impl Database {
             if awaited.is_empty() {
                 continue;
             }
+            let started = Instant::now();
             match self.store().finished_among(&awaited).await {
                 Ok(done) => {
                     backoff.succeeded();
                     self.0.signals.settle(&done);
+                    // To look for thousands takes its time, and they finish one after the other: once in a while is enough.
+                    tokio::time::sleep((started.elapsed() * 4).min(WAIT_POLLING)).await;
                 }
                 Err(error) => tokio::time::sleep(backoff.failed(&error)).await,
             }
@@ -347,14 +350,13 @@ impl Database {
     }
 }
 
-/// Waiting is worth more the more often the same is said meanwhile: each `NOTIFY` is a transaction of its own and wakes every
-/// listener of the database. Where each step waits for the one before, waiting is only late.
-fn next_gap(gap: Duration, repeated: bool) -> Duration {
-    if repeated {
-        (gap * 2).min(*GAPS.end())
-    } else {
-        (gap / 2).max(*GAPS.start())
-    }
+/// Each `NOTIFY` is a transaction of its own and wakes every listener of the database, so waiting for more is worth the more the
+/// oftener the same is said meanwhile, and the busier the database is, which shows in what the last one took. Where each step waits
+/// for the one before, on an idle system, it is only late.
+fn next_gap(gap: Duration, repeated: bool, took: Duration) -> Duration {
+    let shortest = (took * 2).clamp(*GAPS.start(), *GAPS.end());
+    let gap = if repeated { gap * 2 } else { gap / 2 };
+    gap.clamp(shortest, *GAPS.end())
 }
 
 #[cfg(test)]
@@ -365,11 +367,17 @@ mod tests {
     fn wake_ups_wait_for_more_only_where_more_comes() {
         let mut gap = *GAPS.start();
         let mut gaps = [true, true, true, true, true, false, false, false, false].map(|repeated| {
-            gap = next_gap(gap, repeated);
+            gap = next_gap(gap, repeated, Duration::ZERO);
             gap.as_micros()
         });
         assert_eq!(gaps[..5], [2_000, 4_000, 8_000, 10_000, 10_000]);
         gaps.reverse();
         assert_eq!(gaps[..4], [1_000, 1_250, 2_500, 5_000]);
+    }
+
+    #[test]
+    fn a_busy_database_hears_less_often() {
+        let gap = |took| next_gap(*GAPS.start(), false, Duration::from_micros(took)).as_micros();
+        assert_eq!([200, 3_000, 50_000].map(gap), [1_000, 6_000, 10_000]);
     }
 }

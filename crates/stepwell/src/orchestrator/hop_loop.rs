@@ -12,6 +12,9 @@ use crate::signals::Wakeups;
 use crate::telemetry::health::Pulse;
 use crate::telemetry::{metrics, target};
 
+/// More than so many times in a row do not count.
+const MOST_IN_VAIN: u32 = 12;
+
 /// One hop: one transaction over a batch.
 pub(super) trait Hop: Send + Sync {
     /// For messages.
@@ -54,7 +57,7 @@ pub(super) async fn run<H: Hop>(
             Ok(count) if count < batch / 2 || count == 0 => {
                 backoff.succeeded();
                 batch = largest;
-                in_vain = if count == 0 { in_vain.saturating_add(1) } else { 0 };
+                in_vain = after(in_vain, count > 0);
                 // Nothing is left: a hop that leaves something takes half of what it may. What has come since has said so.
                 let work = wait_for_work(&hop, polling_interval, &mut wakeups, &pulse, &mut in_vain);
                 shutdown.run_until_cancelled(work).await;
@@ -111,14 +114,25 @@ async fn wait_for_work<H: Hop>(
         if hop.look().await.unwrap_or(true) {
             return;
         }
-        *in_vain = in_vain.saturating_add(u32::from(woken));
+        if woken {
+            *in_vain = after(*in_vain, false);
+        }
         pulse.succeeded(); // a turn that found nothing to do
+    }
+}
+
+/// How often a loop counts as woken in vain after one more turn that had little to do, or nothing. One find among many turns in
+/// vain, while the one that is quick enough was about to set out, does not make it the first to set out from then on.
+fn after(in_vain: u32, found: bool) -> u32 {
+    match found {
+        true => in_vain.saturating_sub(1),
+        false => (in_vain + 1).min(MOST_IN_VAIN),
     }
 }
 
 /// How much later a loop sets out that has been woken in vain so many times in a row.
 fn lateness(in_vain: u32) -> Duration {
-    Duration::from_millis(4 * u64::from(in_vain.saturating_sub(2).min(10)))
+    Duration::from_millis(4 * u64::from(in_vain.saturating_sub(2)))
 }
 
 #[cfg(test)]
@@ -179,7 +193,15 @@ mod tests {
 
     #[test]
     fn nobody_is_late_by_more_than_a_moment() {
-        let late = [0, 2, 3, 7, 12, u32::MAX].map(|in_vain| lateness(in_vain).as_millis());
-        assert_eq!(late, [0, 0, 4, 20, 40, 40]);
+        let mut in_vain = 0;
+        let mut late = |found: [bool; 16]| {
+            let last = found.map(|found| {
+                in_vain = after(in_vain, found);
+                lateness(in_vain).as_millis()
+            });
+            [last[0], last[1], last[2], last[9], last[15]]
+        };
+        assert_eq!(late([false; 16]), [0, 0, 4, 32, 40]);
+        assert_eq!(late([true; 16]), [36, 32, 28, 0, 0], "others are gone");
     }
 }
