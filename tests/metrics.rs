@@ -181,6 +181,37 @@ async fn a_run_is_counted() -> Result<()> {
     db.finish().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passes_no_queue_is_counted_too() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(3)]).await?;
+    let worker = worker(orchestrator.database(), 2, handlers()).await?;
+    let links = [orchestrator.databases().clone()];
+    let mut tasks = 0.0;
+    // The first may come before the worker has found its queue empty.
+    let text = eventually("a task that begins with its submit", async || {
+        wait(&client, &[submit(&client, "test/chain", "{}").await?]).await?;
+        tasks += 1.0;
+        let text = metrics::text(&links).await;
+        let begun = value(&text, "stepwell_hop_batch_size_sum", &[r#"hop="begin""#]);
+        Ok((begun > Some(0.0)).then_some(text))
+    })
+    .await?;
+    let hop = |label: &str| value(&text, "stepwell_hop_batch_size_sum", &[label]).unwrap_or(0.0);
+    assert_eq!(hop(r#"hop="begin""#), 1.0);
+    assert_eq!(hop(r#"hop="submit""#), tasks - 1.0);
+    assert_eq!(hop(r#"hop="initialize""#), tasks - 1.0);
+    assert_eq!(hop(r#"hop="settle""#), tasks * 3.0);
+    assert_eq!(hop(r#"hop="report""#), 0.0);
+    assert_eq!(value(&text, "stepwell_tasks_submitted_total", &[]), Some(tasks));
+    assert_eq!(value(&text, "stepwell_tasks_started_total", &[]), Some(tasks));
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
 fn assert_all_are_exported(text: &str) {
     let exported: BTreeSet<(&str, &str)> =
         text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' ')).collect();
