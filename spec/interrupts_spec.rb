@@ -77,6 +77,55 @@ RSpec.describe "interrupting" do
     end
   end
 
+  # Nobody else is there to hear signals: Ruby 3.1 makes a thread for each wait outside its lock.
+  describe "a main thread that is alone" do
+    alone = <<~RUBY
+      Stepwell.workflow("nobody/never") { step :only, Class.new(Stepwell::StepHandler) }
+      orchestrator = Stepwell::Orchestrator.embedded
+      task = Stepwell.submit("nobody/never")
+    RUBY
+
+    it "hears signals at once" do
+      process = run_ruby(<<~RUBY)
+        #{alone}
+        trap("USR1") { $stdout.write("trapped\n") }
+        puts "waiting"
+        begin
+          task.wait
+        rescue Interrupt
+          puts Thread.list.size, "interrupted"
+        end
+        orchestrator.stop
+      RUBY
+      expect(process.gets).to eq("waiting")
+      3.times do
+        process.signal("USR1")
+        expect(process.gets(5)).to eq("trapped")
+      end
+      process.signal("INT")
+
+      expect([process.gets(5), process.gets]).to eq(%w[1 interrupted])
+      expect(process.wait.exitstatus).to eq(0)
+    end
+
+    it "leaves nothing behind however long it waits" do
+      process = run_ruby(<<~RUBY)
+        #{alone}
+        GC.start
+        GC.disable
+        begin
+          task.wait(timeout: 3)
+        rescue Stepwell::WaitTimeout
+          puts ObjectSpace.each_object(Thread).count
+        end
+        orchestrator.stop
+      RUBY
+
+      expect(Integer(process.gets)).to be < 10
+      expect(process.wait.exitstatus).to eq(0)
+    end
+  end
+
   describe "a process whose worker is idle" do
     { "sleeps" => "sleep", "joins a thread" => "Thread.new { Queue.new.pop }.join",
       "reads" => "$stdin.read" }.each do |what, waiting|

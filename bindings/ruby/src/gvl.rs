@@ -15,6 +15,8 @@ use crate::{errors, runtime};
 
 /// While every thread of a Ruby 3.1 waits outside the lock, signals reach no trap: so each wait looks this often.
 const LOOK: Duration = Duration::from_millis(100);
+/// For a main thread that is alone Ruby 3.1 starts another at each wait, which hears signals: to look often would only make threads.
+const LOOK_ALONE: Duration = Duration::from_secs(10);
 
 /// Calls `wait` without the lock. `interrupt` is called, from any thread, when Ruby wants this thread back; it must make
 /// `wait` return soon. When an interrupt is pending already, `wait` is not called at all.
@@ -49,6 +51,15 @@ pub(crate) fn without_gvl<W: FnMut() + Send, I: Fn() + Sync>(mut wait: W, interr
         rb_sys::Qnil.into()
     })
     .map(drop)
+}
+
+/// How long a wait may take. Called with the lock.
+fn look() -> Duration {
+    // SAFETY: asks for the number of Ruby's threads; no more is needed than the lock, which the callers have.
+    match unsafe { rb_sys::rb_thread_alone() } {
+        0 => LOOK,
+        _ => LOOK_ALONE,
+    }
 }
 
 /// What one wait and the future it waits for share.
@@ -96,12 +107,12 @@ where
         fill.changed.notify_all();
     });
     loop {
-        let waiting = &slot;
+        let (waiting, look) = (&slot, look());
         let waited = without_gvl(
             || {
                 let state = waiting.lock();
                 if state.0.is_none() && !state.1 {
-                    drop(waiting.changed.wait_timeout(state, LOOK).unwrap_or_else(PoisonError::into_inner));
+                    drop(waiting.changed.wait_timeout(state, look).unwrap_or_else(PoisonError::into_inner));
                 }
             },
             &|| {
