@@ -128,6 +128,28 @@ async fn the_connection_that_was_used_last_is_used_next() -> Result<()> {
 }
 
 #[tokio::test]
+async fn where_the_server_has_ended_the_sessions_one_call_finds_out_for_all() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let store = Store::connect(&db.url(), 5, Duration::from_secs(10)).await?;
+    for _again in 0..3 {
+        tokio::try_join!(backend(&store, 0.2), backend(&store, 0.2), backend(&store, 0.2), backend(&store, 0.2))?;
+        session
+            .run(
+                "select pg_terminate_backend(pid) from pg_stat_activity
+                  where application_name = 'stepwell' and datname = current_database()",
+            )
+            .await?;
+        eventually("they end", async || Ok((connections(&mut session).await? == 0).then_some(()))).await?;
+        assert!(backend(&store, 0.0).await.is_err(), "nobody has looked yet");
+        backend(&store, 0.0).await?;
+    }
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn a_call_that_waits_for_a_connection_gets_one_that_would_rest() -> Result<()> {
     let db = TestDatabase::new().await?;
     let store = Store::connect(&db.url(), 2, Duration::from_secs(60)).await?;

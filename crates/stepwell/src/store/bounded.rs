@@ -9,7 +9,7 @@ use futures_util::stream::{self, BoxStream};
 use futures_util::{StreamExt, TryStreamExt};
 use sqlx::error::BoxDynError;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgQueryResult, PgRow, PgStatement, PgTypeInfo};
+use sqlx::postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSeverity, PgStatement, PgTypeInfo};
 use sqlx::{Connection, Describe, Either, Error, Execute, Executor, PgConnection, Postgres};
 
 use super::idle::Lent;
@@ -54,10 +54,10 @@ impl Store {
             let message = format!("no answer within {:?} (database.call_timeout)", self.call_timeout);
             return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
         };
-        if !outcome.as_ref().is_err_and(is_of_no_use) {
-            if let Some(lent) = lent.0.take() {
-                self.give_back(lent);
-            }
+        if outcome.as_ref().is_err_and(is_of_no_use) {
+            self.doubt_idle_connections();
+        } else if let Some(lent) = lent.0.take() {
+            self.give_back(lent);
         }
         outcome
     }
@@ -93,7 +93,8 @@ impl Store {
         }
     }
 
-    /// Closes the connections that nobody uses: where one was dead without a word, the others may be.
+    /// Closes the connections that nobody uses: where one was dead, the others are, most likely, and each would cost a try and
+    /// a longer pause before the next.
     pub(crate) fn doubt_idle_connections(&self) {
         while let Some(lent) = self.idle.take() {
             drop(InUse(Some(lent)));
@@ -104,12 +105,16 @@ impl Store {
     }
 }
 
-/// Whether another connection may fare better: the socket is broken, or the server has become a standby, as the old
-/// primary does after a failover.
+/// Whether another connection may fare better: the socket is broken, the server has ended the session, or it has become a
+/// standby, as the old primary does after a failover.
 fn is_of_no_use(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::Protocol(_) => true,
-        Error::Database(error) => error.code().is_some_and(|code| code == "25006"),
+        Error::Database(error) => {
+            let severity = error.try_downcast_ref::<PgDatabaseError>().map(PgDatabaseError::severity);
+            matches!(severity, Some(PgSeverity::Fatal | PgSeverity::Panic))
+                || error.code().is_some_and(|code| code == "25006")
+        }
         _ => false,
     }
 }
