@@ -1,4 +1,5 @@
--- The tables. What an update on the done path changes stands in no index, so that those updates are HOT.
+-- The tables. What an update on the done path changes stands in no index, so that those updates are HOT, and pages are filled only
+-- so far that each row's finished version, which is longer, finds its place in the same page.
 
 create table stepwell.workflows (
   workflow_id   integer generated always as identity primary key,
@@ -56,7 +57,7 @@ create table stepwell.tasks (
   error           text,
   trace_context   jsonb,
   context         jsonb       not null
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+) with (fillfactor = 45, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 comment on table stepwell.tasks is 'One run of a workflow. Its row is the lock that guards its steps.';
 
 create table stepwell.steps (
@@ -77,7 +78,7 @@ create table stepwell.steps (
   result       jsonb,
   progress     jsonb,
   primary key (task_id, position)
-) with (fillfactor = 60, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
+) with (fillfactor = 35, autovacuum_vacuum_scale_factor = 0.05, autovacuum_analyze_scale_factor = 0.05);
 comment on table stepwell.steps is 'One step of a task. attempt is 1-based, counts every try and is the fence for results.';
 
 create table stepwell.claims (

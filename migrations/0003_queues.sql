@@ -105,7 +105,7 @@ end
 $$;
 
 -- Ids of tasks that requests bring, in their order; null where there is none that is a uuid of version 7.
--- Called by: submit_tasks, read_requests.
+-- Called by: submit_tasks, initialize_requests, initialize_tasks.
 create function stepwell.read_task_ids(p_requests jsonb[]) returns uuid[]
 language plpgsql immutable as $$
 declare

@@ -151,6 +151,15 @@ begin
   if coalesce(cardinality(messages), 0) < (p_batch + 1) / 2 or p_batch < 2 then
     return;
   end if;
+  if (select split_part(q.message ->> 'workflow', '/', 1) from pgmq.q_task_requests q
+       order by split_part(q.message ->> 'workflow', '/', 1), q.msg_id limit 1)
+     is not distinct from (select split_part(q.message ->> 'workflow', '/', 1) from pgmq.q_task_requests q
+                            order by split_part(q.message ->> 'workflow', '/', 1) desc, q.msg_id desc limit 1) then
+    select m.messages, m.times into v_shared from stepwell.pop_task_requests(p_batch / 2) m; -- there is but one
+    messages := messages || v_shared.messages;
+    times := times || v_shared.times;
+    return;
+  end if;
   with recursive namespaces as (
     (select split_part(q.message ->> 'workflow', '/', 1) as namespace from pgmq.q_task_requests q
       order by split_part(q.message ->> 'workflow', '/', 1), q.msg_id limit 1)
@@ -180,79 +189,147 @@ begin
 end
 $$;
 
--- initialize_tasks without the queue. Called by: initialize_tasks, cancel_task (for a task still in the queue).
+-- initialize_tasks without the queue. Which workflow each request means, and what is wrong with it: dead: no task can be made of it;
+-- problem: the task is made, in error, so that whoever submitted it sees why.
+-- Called by: initialize_tasks, cancel_task (for a task still in the queue).
 create function stepwell.initialize_requests(p_messages jsonb[], p_times timestamptz[])
 returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
                namespaces text[], finished uuid[])
 language plpgsql as $$
 declare
-  v_roots      record;
+  v_task_ids   uuid[] := stepwell.read_task_ids(p_messages);
+  v_made       record;
   v_namespaces text[];
+  v_new        record;
 begin
-  with requests as materialized (
-    select * from stepwell.read_requests(p_messages, p_times)
-  ), buried as (
-    insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
-    select 'task_requests', r.message, r.dead, r.enqueued_at, stepwell.now() from requests r where r.dead is not null
-  ), inserted as (
-    insert into stepwell.tasks
-           (task_id, created_at, finished_at, deadline, workflow_id, steps_remaining, state, priority,
-            idempotency_key, concurrency_key, correlation_id, tags, error, trace_context, context)
-    select r.task_id, r.enqueued_at, case when r.problem is not null then stepwell.now() end,
-           r.enqueued_at + w.timeout, w.workflow_id, w.steps,
-           case when r.problem is not null then 'error'
-                when r.unvalidated then 'pending' else 'in_progress' end::stepwell.task_state,
-           coalesce(r.priority, w.priority), r.message ->> 'idempotency_key',
-           case when w.concurrency_key is not null then stepwell.concurrency_key(w.concurrency_key, r.context) end,
-           r.message ->> 'correlation_id',
-           r.tags, r.problem, r.message -> 'trace_context', r.context
-      from requests r
-      join stepwell.workflows w using (workflow_id)
-     where r.dead is null
-     order by r.task_id -- a submit that was repeated can be in another's batch too: both insert in one order
-    on conflict (task_id) do nothing -- a submit that was retried after its commit
-    returning tasks.task_id, tasks.workflow_id, tasks.state, tasks.deadline, tasks.created_at
-  ), timed as (
-    insert into stepwell.task_deadlines (due_at, task_id)
-    select i.deadline, i.task_id from inserted i where i.deadline is not null and i.state <> 'error'
-  ), noted as (
-    insert into stepwell.unvalidated_tasks (task_id)
-    select i.task_id from inserted i where i.state = 'pending'
-  ), stepped as (
-    insert into stepwell.steps
-           (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
-    select i.task_id, s.position, s.name,
-           case when s.depends_on is null and i.state = 'in_progress' then 'enqueued' else 'pending' end::stepwell.step_state,
-           coalesce(cardinality(s.depends_on), 0),
-           case when s.depends_on is null and i.state = 'in_progress' then 1 else 0 end,
-           s.max_attempts, s.depends_on, s.dependents
-      from inserted i
-      join stepwell.workflow_steps s using (workflow_id)
-     where i.state <> 'error'
-     order by i.task_id, s.position
-  ), roots as ( -- from the definitions, not from what was inserted: rows by key, whatever the planner expects
-    select array_agg(r.namespace) as namespaces, array_agg(r.task_id) as task_ids,
-           array_agg(r.position) as positions, array_agg(1::smallint) as attempts
-      from (select w.namespace, i.task_id, s.position
-              from inserted i
-              join stepwell.workflow_steps s using (workflow_id)
-              join stepwell.workflows w using (workflow_id)
-             where i.state = 'in_progress' and s.depends_on is null
-             order by i.created_at, i.task_id, s.position) r -- the oldest first, as they came
-  )
-  select roots.*, (select count(*) from requests r where r.dead is not null) as dead,
-         (select count(*) from inserted i where i.state = 'in_progress') as initialized,
-         (select count(*) from inserted i where i.state = 'pending') as unvalidated,
-         (select coalesce(array_agg(i.task_id), '{}') from inserted i where i.state = 'error') as rejected
-    into v_roots
-    from roots;
+  begin
+    with known as materialized (
+      select * from stepwell.requested_workflows(p_messages)
+    ), requests as materialized (
+      select r.message, r.enqueued_at, r.task_id, k.workflow_id, k.steps, k.concurrency_key, r.enqueued_at + k.timeout as deadline,
+             coalesce(stepwell.priority_level(r.message ->> 'priority'), k.priority) as priority,
+             k.schema_digest is not null and r.message ->> 'validated' is distinct from k.schema_digest as unvalidated,
+             case when jsonb_typeof(r.message) is distinct from 'object' then 'the request is not a JSON object'
+                  when r.task_id is null then 'the request has no usable task_id, a uuid of version 7'
+                  when k.workflow_id is null then pg_catalog.format('unknown workflow %s%s', r.message -> 'workflow',
+                    coalesce(' version ' || (r.message -> 'version')::text, '')) end as dead,
+             case when jsonb_typeof(r.message -> 'context') <> 'object' then 'the context is not a JSON object'
+                  when r.message ? 'priority' and r.message -> 'priority' <> 'null'
+                       and stepwell.priority_level(r.message ->> 'priority') is null
+                  then pg_catalog.format('priority %s is none of low, normal, high, urgent or -10..10', r.message -> 'priority')
+             end as problem
+        -- by id: a submit that was repeated can be in another's batch too, and both insert in one order
+        from (select * from unnest(p_messages, p_times, v_task_ids) as u (message, enqueued_at, task_id) order by u.task_id) r
+        left join known k on k.workflow = r.message ->> 'workflow' and k.version is not distinct from r.message ->> 'version'
+    ), buried as (
+      insert into stepwell.dead_letters (queue, message, reason, enqueued_at, buried_at)
+      select 'task_requests', r.message, r.dead, r.enqueued_at, stepwell.now() from requests r where r.dead is not null
+      returning queue
+    ), inserted as (
+      insert into stepwell.tasks
+             (task_id, created_at, finished_at, deadline, workflow_id, steps_remaining, state, priority,
+              idempotency_key, concurrency_key, correlation_id, tags, error, trace_context, context)
+      select r.task_id, r.enqueued_at, case when r.problem is not null then stepwell.now() end, r.deadline, r.workflow_id, r.steps,
+             case when r.problem is not null then 'error'::stepwell.task_state
+                  when r.unvalidated then 'pending' else 'in_progress' end,
+             r.priority, r.message ->> 'idempotency_key',
+             case when r.concurrency_key is not null
+                  then stepwell.concurrency_key(r.concurrency_key, coalesce(r.message -> 'context', '{}')) end,
+             r.message ->> 'correlation_id',
+             case when jsonb_typeof(r.message -> 'tags') = 'array'
+                  then (select array_agg(t) from jsonb_array_elements_text(r.message -> 'tags') t) end,
+             r.problem, r.message -> 'trace_context', coalesce(r.message -> 'context', '{}')
+        from requests r
+       where r.dead is null
+      returning tasks.task_id, tasks.workflow_id, tasks.state, tasks.deadline, tasks.created_at, tasks.priority,
+                tasks.concurrency_key
+    ), timed as (
+      insert into stepwell.task_deadlines (due_at, task_id)
+      select i.deadline, i.task_id from inserted i where i.deadline is not null and i.state <> 'error'
+    ), noted as (
+      insert into stepwell.unvalidated_tasks (task_id)
+      select i.task_id from inserted i where i.state = 'pending'
+    ), defined as materialized (
+      select distinct on (k.workflow_id) k.workflow_id, k.namespace, k.roots, k.defined from known k
+    ), stepped as (
+      insert into stepwell.steps
+             (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
+      select i.task_id, s.position, s.name,
+             case when s.depends_on is null and i.state = 'in_progress' then 'enqueued'::stepwell.step_state else 'pending' end,
+             coalesce(cardinality(s.depends_on), 0),
+             case when s.depends_on is null and i.state = 'in_progress' then 1 else 0 end,
+             s.max_attempts, s.depends_on, s.dependents
+        from inserted i
+        join defined d using (workflow_id)
+       cross join unnest(d.defined) s
+       where i.state <> 'error'
+    ), roots as ( -- from the definitions, not from what was inserted: nothing is looked up
+      select array_agg(r.namespace) as namespaces, array_agg(r.task_id) as task_ids,
+             array_agg(r.position) as positions, array_agg(1::smallint) as attempts, array_agg(r.created_at) as times,
+             array_agg(r.priority) as priorities, array_agg(r.concurrency_key) as keys
+        from (select d.namespace, i.task_id, p.position, i.created_at, i.priority, i.concurrency_key
+                from inserted i
+                join defined d using (workflow_id)
+               cross join unnest(d.roots) as p (position)
+               where i.state = 'in_progress'
+               order by i.created_at, i.task_id, p.position) r -- the oldest first, as they came
+    ), counts as (
+      select count(*) filter (where i.state = 'in_progress')::integer as initialized,
+             count(*) filter (where i.state = 'pending')::integer as unvalidated,
+             coalesce(array_agg(i.task_id) filter (where i.state = 'error'), '{}') as rejected
+        from inserted i
+    )
+    select *, (select count(*)::integer from buried) as dead into v_made from roots, counts;
+  exception when unique_violation then
+    -- A submit that was repeated after its commit. To look for such before each insert would take as long as the insert.
+    select array_agg(r.message order by r.nth) as messages, array_agg(r.enqueued_at order by r.nth) as times into v_new
+      from unnest(p_messages, p_times, v_task_ids) with ordinality as r (message, enqueued_at, task_id, nth)
+     where r.task_id is null
+        or (array_position(v_task_ids, r.task_id) = r.nth
+            and not exists (select from stepwell.tasks t where t.task_id = r.task_id));
+    if cardinality(v_new.messages) = cardinality(p_messages) then
+      raise;
+    end if;
+    return query
+      select cardinality(p_messages), coalesce(max(i.initialized), 0), coalesce(max(i.rejected), 0),
+             coalesce(max(i.unvalidated), 0), coalesce(max(i.dead), 0), coalesce(max(i.namespaces), '{}'),
+             coalesce(max(i.finished), '{}')
+        from stepwell.initialize_requests(v_new.messages, v_new.times) i where v_new.messages is not null;
+    return;
+  end;
 
-  if v_roots.task_ids is not null then
-    v_namespaces := stepwell.enqueue_steps(v_roots.namespaces, v_roots.task_ids, v_roots.positions, v_roots.attempts);
+  if v_made.task_ids is not null then
+    v_namespaces := stepwell.enqueue_steps(v_made.namespaces, v_made.task_ids, v_made.positions, v_made.attempts,
+                                           v_made.times, v_made.priorities, v_made.keys);
   end if;
-  return query select cardinality(p_messages), v_roots.initialized::integer, cardinality(v_roots.rejected),
-                      v_roots.unvalidated::integer, v_roots.dead::integer, coalesce(v_namespaces, '{}'), v_roots.rejected;
+  return query select cardinality(p_messages), v_made.initialized, cardinality(v_made.rejected), v_made.unvalidated, v_made.dead,
+                      coalesce(v_namespaces, '{}'), v_made.rejected;
 end
+$$;
+
+-- The workflows that requests name, and their steps, each looked up once, not once a request. schema_digest: what contexts must have
+-- been checked against; null: nothing. roots: the steps that depend on none. Called by: initialize_requests. Takes no locks.
+create type stepwell.defined_step as (
+  "position" smallint, name text, max_attempts smallint, depends_on smallint[], dependents smallint[]);
+
+create function stepwell.requested_workflows(p_messages jsonb[])
+returns table (workflow text, version text, workflow_id integer, namespace text, steps smallint, timeout interval,
+               priority smallint, concurrency_key text[], schema_digest text, roots smallint[],
+               defined stepwell.defined_step[])
+language sql stable as $$
+  select n.workflow, n.version, k.workflow_id, k.namespace, k.steps, k.timeout, k.priority, k.concurrency_key, k.schema_digest,
+         array(select s.position from stepwell.workflow_steps s
+                where s.workflow_id = k.workflow_id and s.depends_on is null order by s.position),
+         array(select row(s.position, s.name, s.max_attempts, s.depends_on, s.dependents)::stepwell.defined_step
+                 from stepwell.workflow_steps s where s.workflow_id = k.workflow_id order by s.position)
+    from (select distinct m ->> 'workflow' as workflow, m ->> 'version' as version from unnest(p_messages) m) n
+   cross join lateral (
+     select w.*, case when w.input_schema is not null then w.digest end as schema_digest
+       from stepwell.workflows w
+      where w.namespace = split_part(n.workflow, '/', 1) and w.name = split_part(n.workflow, '/', 2)
+        and w.namespace || '/' || w.name = n.workflow -- and nothing behind a second slash
+        and w.version = coalesce(n.version, w.version)
+      order by w.workflow_id desc limit 1) k
 $$;
 
 -- What initialize_requests does, for the usual one alone: a good request for a new task, its context checked. roots: its first
@@ -304,7 +381,7 @@ begin
     insert into stepwell.task_deadlines (due_at, task_id) values (p_time + v_workflow.timeout, p_task_id);
   end if;
   insert into stepwell.steps (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
-  select p_task_id, s.position, s.name, case when s.depends_on is null then 'enqueued' else 'pending' end::stepwell.step_state,
+  select p_task_id, s.position, s.name, case when s.depends_on is null then 'enqueued'::stepwell.step_state else 'pending' end,
          coalesce(cardinality(s.depends_on), 0), case when s.depends_on is null then 1 else 0 end, s.max_attempts,
          s.depends_on, s.dependents
     from stepwell.workflow_steps s
@@ -314,44 +391,6 @@ begin
   roots := array(select s.position from stepwell.workflow_steps s
                   where s.workflow_id = v_workflow.workflow_id and s.depends_on is null order by s.position);
 end
-$$;
-
--- Reads requests: which workflow each means, and what is wrong with it. dead: no task can be made of it;
--- problem: the task is made, in error, so that whoever submitted it sees why. Pure reading, takes no locks.
-create function stepwell.read_requests(p_messages jsonb[], p_times timestamptz[])
-returns table (ordinality bigint, message jsonb, enqueued_at timestamptz, task_id uuid, workflow_id integer,
-               priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text)
-language sql stable as $$
-  with known as materialized ( -- each workflow is looked up once, not once a request
-    select n.workflow, n.version, k.workflow_id, k.input_schema, k.digest
-      from (select distinct m ->> 'workflow' as workflow, m ->> 'version' as version from unnest(p_messages) m) n
-     cross join lateral (
-       select w.workflow_id, w.input_schema, w.digest
-         from stepwell.workflows w
-        where w.namespace = split_part(n.workflow, '/', 1) and w.name = split_part(n.workflow, '/', 2)
-          and w.namespace || '/' || w.name = n.workflow -- and nothing behind a second slash
-          and w.version = coalesce(n.version, w.version)
-        order by w.workflow_id desc limit 1) k
-  )
-  select r.ordinality, r.message, r.enqueued_at, r.task_id, w.workflow_id,
-         stepwell.priority_level(r.message ->> 'priority'),
-         case when jsonb_typeof(r.message -> 'tags') = 'array'
-              then (select array_agg(t) from jsonb_array_elements_text(r.message -> 'tags') t) end,
-         coalesce(r.message -> 'context', '{}'),
-         w.input_schema is not null and r.message ->> 'validated' is distinct from w.digest,
-         case when jsonb_typeof(r.message) is distinct from 'object' then 'the request is not a JSON object'
-              when r.task_id is null then 'the request has no usable task_id, a uuid of version 7'
-              when w.workflow_id is null then pg_catalog.format('unknown workflow %s%s', r.message -> 'workflow',
-                coalesce(' version ' || (r.message -> 'version')::text, '')) end,
-         case when jsonb_typeof(r.message -> 'context') <> 'object' then 'the context is not a JSON object'
-              when r.message ? 'priority' and r.message -> 'priority' <> 'null'
-                   and stepwell.priority_level(r.message ->> 'priority') is null
-              then pg_catalog.format('priority %s is none of low, normal, high, urgent or -10..10', r.message -> 'priority')
-         end
-    from unnest(p_messages, p_times, stepwell.read_task_ids(p_messages))
-         with ordinality as r (message, enqueued_at, task_id, ordinality)
-    left join known w
-      on w.workflow = r.message ->> 'workflow' and w.version is not distinct from r.message ->> 'version'
 $$;
 
 -- Contexts that an orchestrator has to check: tasks submitted by plain SQL to a workflow with an input schema.

@@ -34,13 +34,30 @@ begin
         exit;
       end if;
     end if;
-    select * into v_runnable
-      from stepwell.runnable_steps(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions, v_named.attempts);
-    return query
-      select * from stepwell.claim_named(p_namespace, v_runnable.task_ids, v_runnable.positions, v_runnable.attempts,
-                                         v_runnable.times, p_worker_id, p_lease);
+    if stepwell.are_distinct(v_named.task_ids, v_named.positions, v_named.attempts) then
+      return query
+        select * from stepwell.claim_named(p_namespace, v_named.task_ids, v_named.positions, v_named.attempts, v_times,
+                                           p_worker_id, p_lease, v_messages);
+    else
+      v_runnable := stepwell.runnable_steps(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions,
+                                            v_named.attempts);
+      return query
+        select * from stepwell.claim_named(p_namespace, v_runnable.task_ids, v_runnable.positions, v_runnable.attempts,
+                                           v_runnable.times, p_worker_id, p_lease);
+    end if;
     exit when found or p_messages is not null;
   end loop;
+end
+$$;
+
+-- Whether each of the named steps is there once, and whole. Called by: claim_steps, settle_results. Takes no locks.
+create function stepwell.are_distinct(p_task_ids uuid[], p_positions smallint[], p_attempts smallint[]) returns boolean
+language plpgsql immutable as $$
+begin
+  return cardinality(p_task_ids) = (
+    select count(*)
+      from (select distinct n.task_id, n.position from unnest(p_task_ids, p_positions, p_attempts) as n (task_id, position, attempt)
+             where n.task_id is not null and n.position is not null and n.attempt is not null) d);
 end
 $$;
 
@@ -70,19 +87,22 @@ begin
 end
 $$;
 
--- Claims for a worker attempts that their steps are on; arrays run in parallel. p_times: since when they have waited; null: since
--- now. A claim is of 32 steps at most, because a report
--- locks and rewrites the claims of its results: several at a time do not meet in one, and what is rewritten is short.
--- Called by: claim_steps, settle_results. Takes no locks. Returns the steps in the order of the arrays.
+-- Claims for a worker those of attempts that their steps are on; arrays run in parallel, and no step is in them twice. p_times:
+-- since when they have waited; null: since now. p_messages: where they are from, for the dead letters. A claim is of 32 steps at
+-- most, because a report locks and rewrites the claims of its results: several at a time do not meet in one, and what is rewritten
+-- is short.
+-- Called by: claim_steps, settle_results. Takes no locks that others wait for. Returns the steps in the order of the arrays.
 create function stepwell.claim_named(
   p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamptz[], p_worker_id text,
-  p_lease interval)
+  p_lease interval, p_messages jsonb[] default null)
 returns setof stepwell.claimed_step
 language plpgsql as $$
 declare
-  c_size   constant integer := 32;
-  v_now    timestamptz := stepwell.now();
-  v_claims bigint[];
+  c_size    constant integer := 32;
+  v_now     timestamptz := stepwell.now();
+  v_claims  bigint[];
+  v_claimed integer;
+  v_others  record;
 begin
   if p_task_ids is null then
     return;
@@ -96,7 +116,10 @@ begin
   return query
     select v_claims[(m.nth - 1) / c_size + 1], m.task_id, m.position, m.attempt, s.max_attempts,
            t.workflow_id, t.context::text,
-           case when s.depends_on is not null then
+           case when cardinality(s.depends_on) = 1 then -- one takes a third of what some take
+             (select '{"' || o.name || '": ' || coalesce(o.result::text, 'null') || '}' from stepwell.steps o
+               where o.task_id = m.task_id and o.position = s.depends_on[1])
+                when s.depends_on is not null then
              (select jsonb_object_agg(d.name, d.result)::text
                 from unnest(s.depends_on) as p (position)
                cross join lateral ( -- one by one by key, however many steps the task has
@@ -105,8 +128,25 @@ begin
            t.correlation_id, t.trace_context::text, coalesce((date_part('epoch', v_now - m.enqueued_at) * 1000)::bigint, 0)
       -- rows by key, one after the other: as they are in the arrays
       from unnest(p_task_ids, p_positions, p_attempts, p_times) with ordinality as m (task_id, position, attempt, enqueued_at, nth)
-      join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
+      join stepwell.steps s on s.task_id = m.task_id and s.position = m.position and s.attempt = m.attempt and s.state = 'enqueued'
       join stepwell.tasks t on t.task_id = m.task_id;
+  get diagnostics v_claimed = row_count;
+  if v_claimed < cardinality(p_task_ids) then -- the rare ones leave the common path alone
+    with others as (
+      select m.nth, m.task_id, m.position, m.message, s.task_id is null as unknown
+        from unnest(p_task_ids, p_positions, p_attempts, p_messages) with ordinality as m (task_id, position, attempt, message, nth)
+        left join stepwell.steps s on s.task_id = m.task_id and s.position = m.position
+       where s.task_id is null or s.attempt <> m.attempt or s.state <> 'enqueued'
+    ), buried as (
+      insert into stepwell.dead_letters (queue, message, reason, buried_at)
+      select p_namespace || '_queue', o.message, 'the message names no step of a task', stepwell.now()
+        from others o where o.unknown and o.message is not null
+    )
+    select array_agg(v_claims[(o.nth - 1) / c_size + 1]) as claims, array_agg(o.task_id) as task_ids,
+           array_agg(o.position) as positions
+      into v_others from others o;
+    perform stepwell.shrink_claims(v_others.claims, v_others.task_ids, v_others.positions);
+  end if;
 end
 $$;
 

@@ -27,43 +27,55 @@ begin
 end
 $$;
 
--- Takes the steps of results out of the claims that hold them; arrays run in parallel. accepted: the 1-based places of those that
--- were held; refused: of the others. namespace: theirs, when it is one. Called by: report_results, settle_results. Locks: claims by id.
+-- Takes the steps of results out of the claims that hold them; arrays run in parallel. refused: the 1-based places of those that
+-- were not held; accepted: of the others, null when that is all. namespace: theirs, when it is one.
+-- Called by: report_results, settle_results. Locks: claims by id.
 create function stepwell.take_results(
   p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[],
   out accepted integer[], out refused integer[], out namespace text)
 language plpgsql as $$
 declare
   v_held record;
+  v_part record;
 begin
   perform from stepwell.claims c where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
     order by c.claim_id for update;
 
-  with held as materialized ( -- unnested once: joined first, it would be once a result
-    select c.claim_id, c.namespace, u.task_id, u.position, u.attempt, row_number() over () as nth
-      from stepwell.claims c, unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
-     where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
-  )
-  select array_agg(r.ordinality::integer order by r.ordinality) as results, count(distinct h.nth) as steps,
-         (select count(*) from held) as all_steps, min(h.namespace) as first, max(h.namespace) as last
+  select array_agg(h.claim_id) filter (where h.reported = h.steps) as whole,
+         array_agg(h.claim_id) filter (where h.reported < h.steps) as part, coalesce(sum(h.reported), 0) as reported,
+         min(h.namespace) as first, max(h.namespace) as last
     into v_held
-    from unnest(p_claims, p_task_ids, p_positions, p_attempts)
-         with ordinality as r (claim_id, task_id, position, attempt, ordinality)
-    join held h using (claim_id, task_id, position, attempt);
-
-  accepted := v_held.results;
+    from (select c.claim_id, min(c.namespace) as namespace, count(*) as steps,
+                 count(*) filter (where (c.claim_id, u.task_id, u.position, u.attempt) in (
+                   select r.claim_id, r.task_id, r.position, r.attempt
+                     from unnest(p_claims, p_task_ids, p_positions, p_attempts) as r (claim_id, task_id, position, attempt)))
+                   as reported
+            from stepwell.claims c cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+           where c.claim_id = any (p_claims) and c.worker_id = p_worker_id
+           group by c.claim_id) h;
   if v_held.first = v_held.last then
     namespace := v_held.first;
   end if;
-  if cardinality(accepted) = cardinality(p_claims) then -- the rare ones leave the common path alone
-    if v_held.steps = v_held.all_steps then
-      delete from stepwell.claims c where c.claim_id = any (p_claims); -- nothing is left in them
-    else
-      perform stepwell.shrink_claims(p_claims, p_task_ids, p_positions);
+
+  if v_held.reported = cardinality(p_claims) then -- as many as were reported: all of them, and none twice
+    delete from stepwell.claims c where c.claim_id = any (v_held.whole);
+    if v_held.part is not null then
+      select array_agg(r.claim_id) as claims, array_agg(r.task_id) as task_ids, array_agg(r.position) as positions
+        into v_part
+        from unnest(p_claims, p_task_ids, p_positions) as r (claim_id, task_id, position)
+       where r.claim_id = any (v_held.part);
+      perform stepwell.shrink_claims(v_part.claims, v_part.task_ids, v_part.positions);
     end if;
     refused := '{}';
     return;
   end if;
+
+  select array_agg(r.ordinality::integer order by r.ordinality) into accepted -- the rare ones leave the common path alone
+    from unnest(p_claims, p_task_ids, p_positions, p_attempts)
+         with ordinality as r (claim_id, task_id, position, attempt, ordinality)
+    join (select c.claim_id, u.task_id, u.position, u.attempt
+            from stepwell.claims c, unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+           where c.claim_id = any (p_claims) and c.worker_id = p_worker_id offset 0) h using (claim_id, task_id, position, attempt);
   if accepted is not null then
     perform stepwell.shrink_claims(array_agg(p_claims[o]), array_agg(p_task_ids[o]), array_agg(p_positions[o]))
        from unnest(accepted) o;
@@ -87,7 +99,7 @@ end
 $$;
 
 -- Takes steps that claims hold out of them; a claim without steps is deleted. Arrays run in parallel.
--- Called by: report_results, release_steps, which hold the claims' locks.
+-- Called by: report_results, release_steps, which hold the claims' locks; claim_named, which has just made them.
 create function stepwell.shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[]) returns void
 language plpgsql as $$
 begin

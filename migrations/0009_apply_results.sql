@@ -89,17 +89,18 @@ language sql immutable as $$
 $$;
 
 -- Hops 4, 5 and 3 in one, for a worker that has an orchestrator in its process: what apply_results does, with what p_worker_id
--- reports instead of what stands in the queue. p_claims, p_task_ids, p_steps, p_attempts: what p_results, which are as
--- report_results takes them, are of; said beside them, so that they need not be read. refused: as report_results returns it. Up
+-- reports instead of what stands in the queue. p_claims, p_task_ids, p_steps, p_attempts: what the results are of. p_values,
+-- p_durations: when all are successes, what the handlers returned, and after how many microseconds; otherwise null, and p_results
+-- are as report_results takes them. refused: as report_results returns it. Up
 -- to p_take steps that come next, of p_namespaces, come back claimed for p_lease, as claim_steps returns them: of those that its
 -- results made ready, and, unless there was one result alone, of those that wait for a place in a queue; how many may pass what
 -- stands in the queues is the worker's business. The last row has the outcome, and nulls where there is no step.
 -- Called by: such workers, who report to the queue what fails here. Locks: claims by id, then as apply_results. Raises SW008 for
--- one result alone whose step was changed by another while this waited for its task.
+-- a success whose step is not on that attempt any more.
 create function stepwell.settle_results(
-  p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[],
-  p_batch integer, p_traced boolean default false, p_namespaces text[] default '{}', p_take integer default 0,
-  p_lease interval default null)
+  p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_values jsonb[],
+  p_durations bigint[], p_results jsonb[], p_batch integer, p_traced boolean default false, p_namespaces text[] default '{}',
+  p_take integer default 0, p_lease interval default null)
 returns table (refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer,
                dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text,
                claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint,
@@ -118,8 +119,8 @@ declare
   v_namespace text;
   v_next      record;
 begin
-  if cardinality(p_results) = 1 then
-    v_one := stepwell.settle_one(p_worker_id, p_claims[1], p_task_ids[1], p_steps[1], p_attempts[1], p_results[1]);
+  if cardinality(p_values) = 1 then
+    v_one := stepwell.settle_one(p_worker_id, p_claims[1], p_task_ids[1], p_steps[1], p_attempts[1], p_values[1], p_durations[1]);
     if v_one.completed then
       v_wait := stepwell.steps_wait();
       v_placed := stepwell.place_steps(v_one.namespace, p_task_ids[1], v_one.ready, p_namespaces, p_take, v_wait);
@@ -132,25 +133,27 @@ begin
                                            p_worker_id, p_lease);
         end if;
         return query select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_placed.namespaces, v_one.finished, 0, v_one.errored,
-                            case when p_traced then stepwell.result_traces(p_results) end, (v_claimed).*;
+                            null::text, (v_claimed).*;
       end loop;
       return;
     end if;
   end if;
   select * into v_taken from stepwell.take_results(p_worker_id, p_claims, p_task_ids, p_steps, p_attempts);
   if cardinality(v_taken.refused) > 0 then
-    select coalesce(array_agg(p_results[o] order by o), '{}') as results, array_agg(p_task_ids[o] order by o) as task_ids,
-           array_agg(p_steps[o] order by o) as steps, array_agg(p_attempts[o] order by o) as attempts
-      into v_kept from unnest(v_taken.accepted) o;
-    p_results := v_kept.results;
-    p_task_ids := v_kept.task_ids;
-    p_steps := v_kept.steps;
-    p_attempts := v_kept.attempts;
+    p_task_ids := array(select p_task_ids[o] from unnest(v_taken.accepted) o);
+    p_steps := array(select p_steps[o] from unnest(v_taken.accepted) o);
+    p_attempts := array(select p_attempts[o] from unnest(v_taken.accepted) o);
+    if p_values is not null then
+      p_values := array(select p_values[o] from unnest(v_taken.accepted) o);
+      p_durations := array(select p_durations[o] from unnest(v_taken.accepted) o);
+    else
+      p_results := array(select p_results[o] from unnest(v_taken.accepted) o);
+    end if;
   end if;
   select * into v_applied
-    from stepwell.apply_messages(p_results, array_fill(clock_timestamp(), array[cardinality(p_results)]), -- as the queue would tell
-                                 array_fill(p_worker_id, array[cardinality(p_results)]), p_task_ids, p_steps, p_attempts,
-                                 v_taken.namespace, p_namespaces, p_take);
+    from stepwell.apply_messages(p_results, array_fill(clock_timestamp(), array[cardinality(p_task_ids)]), -- as the queue would tell
+                                 array_fill(p_worker_id, array[cardinality(p_task_ids)]), p_task_ids, p_steps, p_attempts,
+                                 v_taken.namespace, p_namespaces, p_take, p_values, p_durations);
   -- What comes next is claimed before dispatch, which sends what comes after it: what the results made ready, then what
   -- waits for a place in a queue, of each namespace an equal share.
   if v_applied.handed_task_ids is not null then
@@ -168,8 +171,11 @@ begin
       continue when v_left = 0 or not stepwell.may_pass(v_namespace);
       v_next := stepwell.take_ready_steps(v_namespace, least(v_share, v_left));
       v_left := v_left - v_next.steps;
-      v_next := stepwell.runnable_steps(v_namespace, null, null, v_next.task_ids, v_next.positions, v_next.attempts);
-      continue when v_next.task_ids is null;
+      continue when v_next.steps = 0;
+      if not stepwell.are_distinct(v_next.task_ids, v_next.positions, v_next.attempts) then
+        v_next := stepwell.runnable_steps(v_namespace, null, null, v_next.task_ids, v_next.positions, v_next.attempts);
+        continue when v_next.task_ids is null;
+      end if;
       perform stepwell.count_steps(v_namespace, cardinality(v_next.task_ids));
       return query
         select null::integer[], null::integer, null::integer, null::integer, null::integer, null::integer, null::integer,
@@ -188,11 +194,11 @@ end
 $$;
 
 -- What take_results and apply_completed do, for the usual one: a success whose claim held nothing else, of a step that is on
--- that attempt. completed: false for any other, of which nothing is changed. ready: the steps of its task that are enqueued now,
+-- that attempt; p_value: what its handler returned, after p_duration microseconds. completed: false for any other, of which nothing is changed. ready: the steps of its task that are enqueued now,
 -- with attempt 1, by position, for which the caller has to find a place.
 -- Called by: settle_results. Locks: the claim, the task.
 create function stepwell.settle_one(
-  p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb,
+  p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_value jsonb, p_duration bigint,
   out completed boolean, out namespace text, out ready smallint[], out finished uuid[], out errored integer)
 language plpgsql as $$
 declare
@@ -202,9 +208,6 @@ declare
   v_keyed      boolean;
 begin
   completed := false;
-  if p_result ->> 'outcome' is distinct from 'complete' then
-    return;
-  end if;
   delete from stepwell.claims c using stepwell.steps s
    where c.claim_id = p_claim and c.worker_id = p_worker_id and c.task_ids = array[p_task_id]
      and c.positions = array[p_position] and c.attempts = array[p_attempt]
@@ -222,8 +225,8 @@ begin
    where t.task_id = p_task_id
   returning t.state = 'complete', t.steps_failed > 0, t.concurrency_key is not null into v_complete, v_ailing, v_keyed;
   update stepwell.steps s
-     set state = 'complete', result = coalesce(p_result -> 'result', 'null'), worker_id = p_worker_id,
-         started_at = clock_timestamp() - stepwell.microseconds(p_result -> 'duration_us'), finished_at = clock_timestamp()
+     set state = 'complete', result = p_value, worker_id = p_worker_id,
+         started_at = clock_timestamp() - p_duration * interval '1 microsecond', finished_at = clock_timestamp()
    where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
   if not found then -- whoever had the lock has ended the attempt
     raise exception 'step % of task % has changed meanwhile', p_position, p_task_id using errcode = 'SW008';
@@ -262,17 +265,19 @@ $$;
 
 -- apply_results without the queue. What the messages are about is said beside them, or read; p_namespace: the one of all, when it
 -- is known. Of the steps that become ready up to p_take are left to the caller, who claims them for a worker of p_takers:
--- handed_*, null when there are none. Called by: apply_results, settle_results, bury_message, resolve_step.
+-- handed_*, null when there are none. p_values, p_durations: instead of messages, when all are successes, as settle_results takes
+-- them; raises SW008 when one of them is not of the attempt that its step is on. Called by: apply_results, settle_results, bury_message, resolve_step.
 create function stepwell.apply_messages(
   p_messages jsonb[], p_times timestamptz[], p_workers text[], p_task_ids uuid[] default null,
   p_positions smallint[] default null, p_attempts smallint[] default null, p_namespace text default null,
-  p_takers text[] default '{}', p_take integer default 0)
+  p_takers text[] default '{}', p_take integer default 0, p_values jsonb[] default null, p_durations bigint[] default null)
 returns table (popped integer, completed integer, retried integer, failed integer, stale integer, dead integer,
                namespaces text[], finished uuid[], timed_out integer, errored integer,
                handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[])
 language plpgsql as $$
 declare
   v_done       record;
+  v_advanced   record;
   v_dead       integer := 0;
   v_retried    integer := 0;
   v_failed     integer := 0;
@@ -286,10 +291,23 @@ begin
     select s.task_ids, s.positions, s.attempts into p_task_ids, p_positions, p_attempts from stepwell.read_steps(p_messages) s;
   end if;
   -- Before the statements that read steps, so that those see what the previous holder of the lock wrote.
-  perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
+  if p_values is null then
+    perform from stepwell.tasks t where t.task_id = any (p_task_ids) order by t.task_id for update;
+  else
+    v_advanced := stepwell.advance_tasks(p_task_ids);
+  end if;
 
   select * into v_done
-    from stepwell.apply_completed(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts, p_namespace);
+    from stepwell.apply_completed(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts, p_namespace, p_values,
+                                  p_durations);
+  if p_values is not null then
+    if v_done.completed < cardinality(p_task_ids) then
+      raise exception 'steps of % results have changed meanwhile', cardinality(p_task_ids) - v_done.completed
+        using errcode = 'SW008';
+    end if;
+    v_done.finished := v_advanced.finished;
+    v_done.ailing := v_advanced.ailing;
+  end if;
   if v_done.task_ids is not null then
     if p_take > 0 then
       select * into v_line
@@ -311,7 +329,7 @@ begin
     end if;
   end if;
 
-  if v_done.completed < cardinality(p_messages) then -- the rare ones leave the common path alone
+  if v_done.completed < cardinality(p_task_ids) then -- the rare ones leave the common path alone
     v_dead := stepwell.bury_results(p_messages, p_times, p_workers);
     select f.retried, f.failed, f.finished, f.timed_out into v_retried, v_failed, v_errored, v_timed_out
       from stepwell.apply_failures(p_messages, p_times, p_workers) f;
@@ -319,10 +337,31 @@ begin
   perform stepwell.free_keys(p_task_ids);
   v_errored := v_errored || stepwell.settle_tasks(v_done.ailing);
   return query
-    select cardinality(p_messages), v_done.completed, v_retried, v_failed,
-           cardinality(p_messages) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
+    select cardinality(p_task_ids), v_done.completed, v_retried, v_failed,
+           cardinality(p_task_ids) - v_done.completed - v_retried - v_failed - v_dead, v_dead,
            v_namespaces, v_done.finished || v_errored, v_timed_out, cardinality(v_errored),
            handed_namespace, handed_task_ids, handed_positions, handed_attempts;
+end
+$$;
+
+-- Counts down the steps of tasks, one for each time that a task is named, and finishes those that have none left.
+-- Called by: apply_messages, before it completes these steps: that the rows are written is their lock. Locks: tasks by id.
+create function stepwell.advance_tasks(p_task_ids uuid[], out finished uuid[], out ailing uuid[])
+language plpgsql as $$
+begin
+  with advanced as (
+    update stepwell.tasks t
+       set steps_remaining = t.steps_remaining - n.done,
+           state = case when t.steps_remaining = n.done then 'complete' else t.state end,
+           finished_at = case when t.steps_remaining = n.done then stepwell.now() else t.finished_at end
+      from (select i.task_id, count(*) as done from unnest(p_task_ids) as i (task_id) group by i.task_id order by i.task_id) n
+     where t.task_id = n.task_id
+    returning t.task_id, t.state, t.steps_failed
+  )
+  select coalesce(array_agg(a.task_id) filter (where a.state = 'complete'), '{}'),
+         array_agg(a.task_id) filter (where a.steps_failed > 0)
+    into finished, ailing
+    from advanced a;
 end
 $$;
 
@@ -397,29 +436,29 @@ language plpgsql as $$
 declare
   v_numbers regclass := pg_catalog.format('pgmq.q_%s_queue_msg_id_seq', p_namespace);
 begin
-  for v_step in 1 .. p_steps loop
-    perform nextval(v_numbers);
-  end loop;
+  perform count(nextval(v_numbers)) from generate_series(1, p_steps);
 end
 $$;
 
--- The successes of a batch. Called by: apply_messages, which holds the tasks' locks.
+-- The successes of a batch. Called by: apply_messages, which holds the tasks' locks; with p_values it has advanced them.
 -- Returns the steps that became ready, now 'enqueued' with attempt 1, for enqueue_steps; the tasks that finished; the
 -- tasks with a failed step, in which this may have been the last that moved.
 create function stepwell.apply_completed(
   p_messages jsonb[], p_times timestamptz[], p_workers text[],
-  p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text,
+  p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, p_values jsonb[], p_durations bigint[],
   out completed integer, out namespaces text[], out task_ids uuid[], out positions smallint[],
   out attempts smallint[], out finished uuid[], out ailing uuid[])
 language plpgsql as $$ -- plpgsql, because it keeps the plan of this statement and a sql function does not
 begin
   with done as (
     update stepwell.steps s
-       set state = 'complete', result = coalesce(r.message -> 'result', 'null'), worker_id = r.worker_id,
-           started_at = r.reported_at - stepwell.microseconds(r.message -> 'duration_us'), finished_at = r.reported_at
-      from unnest(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts)
-           as r (message, reported_at, worker_id, task_id, position, attempt)
-     where r.message ->> 'outcome' = 'complete' and s.task_id = r.task_id and s.position = r.position
+       set state = 'complete', result = coalesce(r.value, r.message -> 'result', 'null'), worker_id = r.worker_id,
+           started_at = r.reported_at - coalesce(r.duration * interval '1 microsecond',
+                                                 stepwell.microseconds(r.message -> 'duration_us')),
+           finished_at = r.reported_at
+      from unnest(p_messages, p_times, p_workers, p_task_ids, p_positions, p_attempts, p_values, p_durations)
+           as r (message, reported_at, worker_id, task_id, position, attempt, value, duration)
+     where (r.value is not null or r.message ->> 'outcome' = 'complete') and s.task_id = r.task_id and s.position = r.position
        and s.attempt = r.attempt and s.state = 'enqueued'
     returning s.task_id, s.dependents
   ), countdown as (
@@ -436,7 +475,7 @@ begin
      where s.task_id = c.task_id and s.position = c.position and s.state = 'pending'
     returning s.task_id, s.position, s.attempt, s.state
   ), totals as (
-    select d.task_id, count(*) as done from done d group by d.task_id
+    select d.task_id, count(*) as done from done d where p_values is null group by d.task_id
   ), advanced as (
     update stepwell.tasks t
        set steps_remaining = t.steps_remaining - n.done,

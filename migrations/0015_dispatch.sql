@@ -18,15 +18,18 @@ language sql stable as $$
 $$;
 
 -- Lets steps run: sends them to the queues of their namespaces, or, where others come before them, something is limited, or
--- there is no room, lets them wait for dispatch_steps. Arrays run in parallel.
+-- there is no room, lets them wait for dispatch_steps. Arrays run in parallel. p_times, p_priorities, p_keys: of steps of
+-- new tasks, when these were created, and what they have; null: any steps, of which that is looked up.
 -- Called by: initialize_requests, admit_tasks, apply_messages, wake_due_steps, recover_claims, retry_task. The steps must be
 -- 'enqueued' with that attempt, in the same transaction. Locks: nothing that others wait for, because the caller's
 -- transaction can be a user's own. Returns their namespaces.
 create function stepwell.enqueue_steps(
-  p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[]
+  p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamptz[] default null,
+  p_priorities smallint[] default null, p_keys text[] default null
 ) returns text[]
 language plpgsql as $$
 declare
+  v_new   boolean := p_times is not null;
   v_boost interval;
   v_gates record;
   v_sent  record;
@@ -46,11 +49,18 @@ begin
   end if;
 
   select d.boost into v_boost from stepwell.dispatch_settings d;
+  if not v_new then
+    select array_agg(t.created_at order by e.ordinality), array_agg(t.priority order by e.ordinality),
+           array_agg(t.concurrency_key order by e.ordinality)
+      into p_times, p_priorities, p_keys
+      from unnest(p_task_ids) with ordinality as e (task_id, ordinality)
+      join stepwell.tasks t using (task_id);
+  end if;
   with arrived as (
-    select e.namespace, e.task_id, e.position, e.attempt, t.workflow_id, t.concurrency_key as key,
-           stepwell.dispatch_at(t.created_at, t.priority, v_boost) as dispatch_at
-      from unnest(p_namespaces, p_task_ids, p_positions, p_attempts) as e (namespace, task_id, position, attempt)
-      join stepwell.tasks t using (task_id)
+    select e.namespace, e.task_id, e.position, e.attempt, e.key,
+           stepwell.dispatch_at(e.created_at, e.priority, v_boost) as dispatch_at
+      from unnest(p_namespaces, p_task_ids, p_positions, p_attempts, p_times, p_priorities, p_keys)
+           as e (namespace, task_id, position, attempt, created_at, priority, key)
   ), ordered as materialized (
     select a.*, row_number() over (partition by a.namespace order by a.dispatch_at, a.task_id, a.position) <= g.room
                 and (g.before is null or (a.dispatch_at, a.task_id) <= (g.before, g.before_task)) as direct
@@ -61,7 +71,9 @@ begin
     insert into stepwell.keyed_steps as k
            (dispatch_at, task_id, position, attempt, admitted, key_limit, namespace, key)
     select o.dispatch_at, o.task_id, o.position, o.attempt, false, w.concurrency_limit, o.namespace, o.key
-      from ordered o join stepwell.workflows w using (workflow_id)
+      from ordered o
+      join stepwell.tasks t using (task_id)
+      join stepwell.workflows w using (workflow_id)
      where not o.direct and o.key is not null
     on conflict (task_id, position) do update -- that attempt is over
        set attempt = excluded.attempt, dispatch_at = excluded.dispatch_at, admitted = false
@@ -71,8 +83,12 @@ begin
   ), ready as (
     insert into stepwell.ready_steps (dispatch_at, task_id, position, attempt, namespace)
     select o.dispatch_at, o.task_id, o.position, o.attempt, o.namespace from ordered o
-     where not o.direct and o.key is null
+     where not o.direct and o.key is null and not v_new
     on conflict do nothing
+  ), new as ( -- nobody else has them: to look for conflicts would take as long as the insert
+    insert into stepwell.ready_steps (dispatch_at, task_id, position, attempt, namespace)
+    select o.dispatch_at, o.task_id, o.position, o.attempt, o.namespace from ordered o
+     where not o.direct and o.key is null and v_new
   )
   select array_agg(o.namespace) as namespaces, array_agg(o.task_id) as task_ids, array_agg(o.position) as positions,
          array_agg(o.attempt) as attempts
@@ -187,8 +203,10 @@ $$;
 -- Whether workers finish faster than orchestrators apply, by many messages: then nothing more is given to them.
 -- Called by: gate, dispatch_steps. Takes no locks.
 create function stepwell.results_wait() returns boolean
-language sql stable as $$
-  select count(*) = 64 from (select from pgmq.q_step_results limit 64) r
+language plpgsql stable as $$
+begin
+  return (select count(*) = 64 from (select from pgmq.q_step_results limit 64) r);
+end
 $$;
 
 -- Whether there is anything to dispatch. Called by: dispatch_steps, and who spares itself that call. Takes no locks.
@@ -233,7 +251,9 @@ $$;
 -- Namespaces with something to dispatch; from one to the next by the index, however many steps each has.
 -- Called by: dispatch_steps.
 create function stepwell.waiting_namespaces() returns text[]
-language sql stable as $$
+language plpgsql stable as $$
+begin
+  return (
   with recursive ready as (
     (select r.namespace from stepwell.ready_steps r order by r.namespace limit 1)
     union all
@@ -247,7 +267,8 @@ language sql stable as $$
   )
   select coalesce(array_agg(n.namespace order by n.namespace), '{}')
     from (select r.namespace from ready r union select t.namespace from touched t) n
-   where n.namespace is not null
+   where n.namespace is not null);
+end
 $$;
 
 -- Fills the queue of one namespace. Called by: dispatch_steps, which holds the namespace's lock, so that what is counted

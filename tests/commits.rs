@@ -5,8 +5,8 @@ mod support;
 use std::time::Duration;
 
 use anyhow::Result;
-use stepwell::store::{Appetite, ClaimedStep, StepResult, Store};
-use support::{chain, complete, Session, TestDatabase};
+use stepwell::store::{Appetite, ClaimedStep, Said, StepResults, Store};
+use support::{chain, Session, TestDatabase};
 
 const LEASE: Duration = Duration::from_secs(60);
 const WORKER: &str = "worker";
@@ -49,10 +49,14 @@ async fn noted(session: &mut Session) -> Result<Vec<String>> {
 }
 
 async fn settle(store: &Store, step: &ClaimedStep) -> Result<()> {
-    let json = complete(step, "1");
-    let ClaimedStep { claim_id, task_id, position, attempt, .. } = *step;
-    let result = StepResult { claim_id, task_id, position, attempt, json: &json };
-    store.settle_results(WORKER, &[result], 10, false, None).await?;
+    let results = StepResults {
+        claim_ids: vec![step.claim_id],
+        task_ids: vec![step.task_id],
+        positions: vec![step.position],
+        attempts: vec![step.attempt],
+        said: Said::Values { values: vec!["1"], durations: vec![1] },
+    };
+    store.settle_results(WORKER, &results, 10, false, None).await?;
     Ok(())
 }
 

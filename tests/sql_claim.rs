@@ -196,6 +196,25 @@ async fn stale_messages_are_dropped_and_garbage_is_buried_while_the_rest_is_clai
 }
 
 #[tokio::test]
+async fn a_claim_holds_nothing_of_messages_that_lead_nowhere() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let (cancelled, good) = (session.start(&chain(1)).await?, session.submit_one("test/chain", "{}").await?);
+    session.initialize(10).await?;
+    session.cancel(cancelled).await?;
+    let unknown = Uuid::now_v7();
+    session.send("test_queue", &format!(r#"{{"task_id": "{unknown}", "step": 0, "attempt": 1}}"#)).await?;
+    let steps = session.claim(100).await?;
+    assert_eq!(steps.iter().map(|step| step.task_id).collect::<Vec<_>>(), [good]);
+    let held: Vec<Uuid> = session.column("select unnest(task_ids) from stepwell.claims").await?;
+    assert_eq!(held, [good]);
+    assert_eq!(session.dead_reasons().await?, ["the message names no step of a task"]);
+    assert_eq!(session.queued("test_queue").await?, 0);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn a_message_of_another_attempt_gives_nobody_the_step() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;

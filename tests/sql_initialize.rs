@@ -504,3 +504,30 @@ async fn a_running_orchestrator_admits_good_contexts_and_rejects_bad_ones() -> R
     orchestrator.stop().await?;
     db.finish().await
 }
+
+#[tokio::test]
+async fn requests_that_came_twice_or_have_a_task_leave_the_others_alone() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(2)).await?;
+    let there = session.submit_one("test/chain", "{}").await?;
+    session.initialize(10).await?;
+    let (new, other) = (Uuid::now_v7(), Uuid::now_v7());
+    for task in [there, new, new, other] {
+        let request = json!({ "workflow": "test/chain", "context": {}, "task_id": task });
+        session.send("task_requests", &request.to_string()).await?;
+    }
+    session.send("task_requests", r#"{"workflow": "test/none", "context": {}}"#).await?;
+    let initialized = session.initialize(10).await?;
+    assert_eq!((initialized.popped, initialized.initialized, initialized.dead), (5, 2, 1));
+    assert_eq!((session.count("tasks").await?, session.count("steps").await?), (3, 6));
+    assert_eq!(session.queued("test_queue").await?, 3);
+    for task in [there, new] {
+        let request = json!({ "workflow": "test/chain", "context": {}, "task_id": task });
+        session.send("task_requests", &request.to_string()).await?;
+    }
+    let initialized = session.initialize(10).await?;
+    assert_eq!((initialized.popped, initialized.initialized), (2, 0), "nothing is left of them");
+    drop(session);
+    db.finish().await
+}

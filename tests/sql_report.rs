@@ -344,6 +344,55 @@ async fn a_step_that_is_cancelled_while_its_result_waits_for_the_task_takes_none
     db.finish().await
 }
 
+#[tokio::test]
+async fn a_success_that_is_not_of_the_attempt_undoes_what_is_settled_with_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(2)).await?;
+    let tasks = [session.submit_one("test/chain", "{}").await?, session.submit_one("test/chain", "{}").await?];
+    session.initialize(10).await?;
+    let results: Vec<String> = session.claim(10).await?.iter().map(|step| complete(step, "1")).collect();
+    session.cancel(tasks[1]).await?;
+    assert_eq!(sqlstate(session.settle_at_once(&results, 0).await).as_deref(), Some("SW008"));
+    assert_eq!(session.steps(tasks[0]).await?, "a enqueued, b pending");
+    assert_eq!(session.report(&results).await?, [0; 0], "the claims hold them still");
+    let applied = session.apply(10).await?;
+    assert_eq!((applied.completed, applied.stale), (1, 1));
+    assert_eq!(session.steps(tasks[1]).await?, "a cancelled, b cancelled");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_row_that_is_finished_stays_in_its_page() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let request = r#"{"workflow": "test/chain", "context": {"order": 4711}}"#;
+    session.submit(&vec![request; 400]).await?;
+    session.initialize(400).await?;
+    session.run("create table public.pages as select 's' as of, task_id, (ctid::text::point)[0] as page from stepwell.steps union all select 't', task_id, (ctid::text::point)[0] from stepwell.tasks").await?;
+    loop {
+        let steps = session.claim(250).await?;
+        if steps.is_empty() {
+            break;
+        }
+        let results: Vec<String> = steps.iter().map(|step| complete(step, r#"{"paid": true}"#)).collect();
+        session.settle_at_once(&results, 0).await?;
+    }
+    let moved: i64 = session
+        .value(
+            "select count(*) filter (where state = 'complete') - 400 + count(*) filter (where p.page <> (s.ctid::text::point)[0])
+                    + (select count(*) from stepwell.tasks t join public.pages p using (task_id)
+                        where p.of = 't' and p.page <> (t.ctid::text::point)[0])
+               from stepwell.steps s join public.pages p using (task_id) where p.of = 's'",
+        )
+        .await?;
+    assert_eq!(moved, 0, "a row that leaves its page is written into every index again");
+    drop(session);
+    db.finish().await
+}
+
 /// Settles a step of a chain and asks for the next. Returns what is handed over, and how many steps are in the queue.
 async fn hand_over(session: &mut Session, step: &ClaimedStep) -> Result<(Vec<ClaimedStep>, i64)> {
     let settled = session.settle_at_once(&[complete(step, "1")], 1).await?;

@@ -72,7 +72,7 @@ step_timers with (autovacuum_vacuum_scale_factor=0, autovacuum_vacuum_threshold=
   due_at timestamp with time zone not null
   task_id uuid not null
   position smallint not null
-steps with (fillfactor=60, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
+steps with (fillfactor=35, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
   task_id uuid not null
   started_at timestamp with time zone
   finished_at timestamp with time zone
@@ -101,7 +101,7 @@ task_events
   reason text
   details jsonb
   happened_at timestamp with time zone not null
-tasks with (fillfactor=60, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
+tasks with (fillfactor=45, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
   task_id uuid not null
   created_at timestamp with time zone not null
   finished_at timestamp with time zone
@@ -212,14 +212,18 @@ admit_keyed_steps(p_namespace text, p_batch integer)
   returns void, plpgsql volatile, body 1787295e
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body cecd1de8
-apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
-  returns record, plpgsql volatile, body c2d7f226
+advance_tasks(p_task_ids uuid[], OUT finished uuid[], OUT ailing uuid[])
+  returns record, plpgsql volatile, body b73bc387
+apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, p_values jsonb[], p_durations bigint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
+  returns record, plpgsql volatile, body c43f9c3f
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
   returns record, plpgsql volatile, body 7ed58719
-apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_namespace text DEFAULT NULL::text, p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
-  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body ff2ee45c
+apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_namespace text DEFAULT NULL::text, p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_values jsonb[] DEFAULT NULL::jsonb[], p_durations bigint[] DEFAULT NULL::bigint[])
+  returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body ece97aa6
 apply_results(p_batch integer, p_traced boolean DEFAULT false)
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 2b18e44d
+are_distinct(p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
+  returns boolean, plpgsql immutable, body 56e501f1
 as_bigint(p_text text)
   returns bigint, sql immutable, body 55d0facf
 as_failure(p_queue text, p_message jsonb, p_why text)
@@ -248,12 +252,12 @@ check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
-claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval)
-  returns SETOF stepwell.claimed_step, plpgsql volatile, body 9beaa099
+claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 996b0ab5
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_since timestamp with time zone, p_worker_id text, p_lease interval)
   returns stepwell.claimed_step, plpgsql volatile, body e1a0bc95
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 337ccfe1
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 15b48b25
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -263,7 +267,7 @@ concurrency_left(p_limits stepwell.namespaces)
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
 count_steps(p_namespace text, p_steps integer)
-  returns void, plpgsql volatile, body f8e1d833
+  returns void, plpgsql volatile, body 3cc83e6a
 create_queue(p_queue text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
 create_queue_functions(p_queue text)
@@ -280,8 +284,8 @@ dispatch_namespace(p_namespace text, p_most integer)
   returns integer, plpgsql volatile, body ee2aa9b0
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body e4a47211
-enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
-  returns text[], plpgsql volatile, body 9b63d784
+enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], p_priorities smallint[] DEFAULT NULL::smallint[], p_keys text[] DEFAULT NULL::text[])
+  returns text[], plpgsql volatile, body 2d52e2c2
 fail_overdue_tasks(p_batch integer)
   returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])
@@ -301,9 +305,9 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_one(p_message jsonb, p_task_id uuid, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT roots smallint[])
-  returns record, plpgsql volatile, body 9ac7f0aa
+  returns record, plpgsql volatile, body 036b49bd
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body ba16fb29
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 4010c42f
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body a9aa766a
 is_open(p_namespace text)
@@ -345,7 +349,7 @@ place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers t
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body 57d2a9c9
+  returns record, plpgsql volatile, body 10d5a554
 pop_results(p_batch integer, OUT results jsonb[], OUT times timestamp with time zone[], OUT workers text[])
   returns record, plpgsql volatile, body aafa0006
 pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -366,8 +370,6 @@ queue_status()
   returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body 3248cd6d
 rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
   returns integer, plpgsql volatile, body 79276768
-read_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(ordinality bigint, message jsonb, enqueued_at timestamp with time zone, task_id uuid, workflow_id integer, priority smallint, tags text[], context jsonb, unvalidated boolean, dead text, problem text), sql stable, body 9895cab8
 read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql immutable, body 76ec274f
 read_task_ids(p_requests jsonb[])
@@ -394,6 +396,8 @@ report_results(p_worker_id text, p_results jsonb[])
   returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 37423efc
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
+requested_workflows(p_messages jsonb[])
+  returns TABLE(workflow text, version text, workflow_id integer, namespace text, steps smallint, timeout interval, priority smallint, concurrency_key text[], schema_digest text, roots smallint[], defined stepwell.defined_step[]), sql stable, body a1efe1f8
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body df6858b7
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
@@ -403,7 +407,7 @@ result_traces(p_messages jsonb[])
 results_of(p_message jsonb)
   returns SETOF jsonb, sql immutable, body a6a228fa
 results_wait()
-  returns boolean, sql stable, body c2040f18
+  returns boolean, plpgsql stable, body 85c8071d
 resume_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 2efacc99
 retry_delay(p_attempt smallint, p_base interval, p_cap interval, p_jitter real, p_asked_seconds numeric)
@@ -424,10 +428,10 @@ send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 4a3bf87d
 settle_keys(p_requests jsonb[], p_task_ids uuid[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
   returns record, plpgsql volatile, body 5e1f22cf
-settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_result jsonb, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
-  returns record, plpgsql volatile, body e7c1b3ad
-settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 0a368615
+settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_value jsonb, p_duration bigint, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
+  returns record, plpgsql volatile, body 2c4c6cb1
+settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_values jsonb[], p_durations bigint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 5b0ea1cb
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
@@ -441,7 +445,7 @@ submit_tasks(p_requests jsonb[])
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 5b0fdd82
 take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)
-  returns record, plpgsql volatile, set enable_nestloop=off, body b88486f4
+  returns record, plpgsql volatile, set enable_nestloop=off, body 41ff77f5
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
@@ -451,7 +455,7 @@ uuid_v7()
 uuid_v7_floor(p_time timestamp with time zone)
   returns uuid, sql immutable, body 00d5b1aa
 waiting_namespaces()
-  returns text[], sql stable, body 6196c4de
+  returns text[], plpgsql stable, body 5e14ca3f
 wake_due_steps(p_batch integer)
   returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3d3eff9b
 with_worker(p_result jsonb, p_worker_id text)

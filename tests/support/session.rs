@@ -243,12 +243,15 @@ impl Session {
     /// Reports results and applies those that are accepted, in one call. Takes up to `take` of the steps that became ready.
     pub async fn settle_at_once(&mut self, results: &[impl AsRef<str>], take: i32) -> Answer<Settled> {
         let results: Vec<&str> = results.iter().map(AsRef::as_ref).collect();
-        let call = "select s.* from (select $2::text[]::jsonb[] as results) r,
+        let call = "select s.* from (select results, 'complete' = all (array(select m ->> 'outcome' from unnest(results) m)) as plain
+                                       from (select $2::text[]::jsonb[] as results) r) r,
                       stepwell.settle_results($1, array(select (m ->> 'claim')::bigint from unnest(r.results) m),
                         array(select (m ->> 'task_id')::uuid from unnest(r.results) m),
                         array(select (m ->> 'step')::smallint from unnest(r.results) m),
-                        array(select (m ->> 'attempt')::smallint from unnest(r.results) m), r.results, 500, false, array[$3], $4,
-                        '60 s') s";
+                        array(select (m ->> 'attempt')::smallint from unnest(r.results) m),
+                        case when r.plain then array(select coalesce(m -> 'result', 'null') from unnest(r.results) m) end,
+                        case when r.plain then array(select coalesce((m ->> 'duration_us')::bigint, 0) from unnest(r.results) m) end,
+                        case when not r.plain then r.results end, 500, false, array[$3], $4, '60 s') s";
         let call = sqlx::query(call).bind(WORKER).bind(&results).bind(NAMESPACE).bind(take);
         let (mut settled, claimed) = Settled::read(&call.fetch_all(&mut self.connection).await?)?;
         settled.claimed = self.describe(claimed).await?;

@@ -11,7 +11,7 @@ use super::hop_loop::{self, Hop};
 use super::summary::Totals;
 use crate::database::Database;
 use crate::error::Result;
-use crate::store::{Appetite, Applied, Settled, StepResult};
+use crate::store::{Appetite, Applied, Settled, StepResults};
 use crate::telemetry::metrics;
 
 /// Results, and who hears what became of them.
@@ -35,7 +35,7 @@ impl Results {
     pub(crate) async fn settle(
         &self,
         worker_id: &str,
-        results: &[StepResult<'_>],
+        results: &StepResults<'_>,
         appetite: Option<Appetite<'_>>,
     ) -> Result<Settled> {
         let traces = self.database.traces();
@@ -43,7 +43,7 @@ impl Results {
         let batch = self.database.config().orchestrator.result_batch;
         let settled = self.database.store().settle_results(worker_id, results, batch, traces.is_some(), appetite).await;
         let settled = settled.inspect_err(|_| self.database.metrics().hop_failed(metrics::Hop::Settle))?;
-        self.database.metrics().hop(metrics::Hop::Settle, started.elapsed(), results.len() as u64);
+        self.database.metrics().hop(metrics::Hop::Settle, started.elapsed(), results.claim_ids.len() as u64);
         self.tell(&settled.applied, since);
         Ok(settled)
     }

@@ -1,5 +1,6 @@
 //! What the orchestrator calls: the hops between the queues, and upkeep.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use sqlx::postgres::PgRow;
@@ -120,19 +121,33 @@ pub struct Applied {
     pub errored: i32,
 }
 
-/// A result of a claimed step, for `settle_results`.
-#[derive(Debug, Clone, Copy)]
-pub struct StepResult<'a> {
-    /// The claim that holds the step.
-    pub claim_id: i64,
-    /// The step's task.
-    pub task_id: Uuid,
-    /// The step's place in its task.
-    pub position: i16,
-    /// Which attempt it was.
-    pub attempt: i16,
-    /// As `report_results` takes it, JSON text; it says the four above, too.
-    pub json: &'a str,
+/// Results of claimed steps, for `settle_results`; the lists run in parallel.
+#[derive(Debug, Clone)]
+pub struct StepResults<'a> {
+    /// The claims that hold the steps.
+    pub claim_ids: Vec<i64>,
+    /// The steps' tasks.
+    pub task_ids: Vec<Uuid>,
+    /// The steps' places in their tasks.
+    pub positions: Vec<i16>,
+    /// Which attempts they were.
+    pub attempts: Vec<i16>,
+    /// What became of them.
+    pub said: Said<'a>,
+}
+
+/// What became of steps.
+#[derive(Debug, Clone)]
+pub enum Said<'a> {
+    /// They are all complete.
+    Values {
+        /// JSON texts: what the handlers returned.
+        values: Vec<&'a str>,
+        /// After how many microseconds.
+        durations: Vec<i64>,
+    },
+    /// As `report_results` takes them: JSON texts that say the rest, too.
+    Messages(Vec<Cow<'a, str>>),
 }
 
 /// Outcome of one `settle_results`.
@@ -298,20 +313,27 @@ impl Store {
     pub async fn settle_results(
         &self,
         worker_id: &str,
-        results: &[StepResult<'_>],
+        results: &StepResults<'_>,
         batch: u32,
         traced: bool,
         appetite: Option<Appetite<'_>>,
     ) -> Result<Settled> {
         let call =
-            "select * from stepwell.settle_results($1, $2, $3, $4, $5, $6::text[]::jsonb[], $7, $8, $9, $10, $11)";
+            "select * from stepwell.settle_results($1, $2, $3, $4, $5, $6::text[]::jsonb[], $7, $8::text[]::jsonb[],
+                                                         $9, $10, $11, $12, $13)";
+        let (values, durations, messages) = match &results.said {
+            Said::Values { values, durations } => (Some(values), Some(durations), None),
+            Said::Messages(messages) => (None, None, Some(messages.iter().map(Cow::as_ref).collect::<Vec<_>>())),
+        };
         let rows = sqlx::query(call)
             .bind(worker_id)
-            .bind(results.iter().map(|result| result.claim_id).collect::<Vec<_>>())
-            .bind(results.iter().map(|result| result.task_id).collect::<Vec<_>>())
-            .bind(results.iter().map(|result| result.position).collect::<Vec<_>>())
-            .bind(results.iter().map(|result| result.attempt).collect::<Vec<_>>())
-            .bind(results.iter().map(|result| result.json).collect::<Vec<_>>())
+            .bind(&results.claim_ids)
+            .bind(&results.task_ids)
+            .bind(&results.positions)
+            .bind(&results.attempts)
+            .bind(values)
+            .bind(durations)
+            .bind(messages)
             .bind(i32::try_from(batch).unwrap_or(i32::MAX))
             .bind(traced)
             .bind(appetite.map_or(&[][..], |appetite| appetite.namespaces))

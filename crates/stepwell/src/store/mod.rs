@@ -23,7 +23,8 @@ use sqlx::PgPool;
 pub use claims::{AttemptEnd, ClaimedStep};
 pub use definitions::{ClaimedRow, StepDefinition};
 pub use hops::{
-    Appetite, Applied, Begun, Dispatched, Initialized, Overdue, Recovered, Settled, StepResult, UnvalidatedTask, Woken,
+    Appetite, Applied, Begun, Dispatched, Initialized, Overdue, Recovered, Said, Settled, StepResults, UnvalidatedTask,
+    Woken,
 };
 pub use inspect::{
     Backlog, MigrationState, MigrationStatus, StepGlance, TaskFilter, TaskPage, TaskSummary, Violation, TASKS_LOOKED_AT,

@@ -248,16 +248,16 @@ impl Store {
     /// Which of these are no tasks at all: without a row, not in the queue, not among the dead letters. One snapshot, in
     /// which a request that is being taken up is in one place or the other.
     pub async fn unknown_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        // Ids in requests are texts, nearly always as PostgreSQL writes them; to cast them all takes ten times as long.
+        // Ids in requests are texts, nearly always as PostgreSQL writes them; to cast them all takes ten times as long. Not
+        // exists: with many of both, "not in" would compare each with each.
         sqlx::query_scalar(
-            "with missing as materialized (
-               select id from unnest($1::uuid[]) as id
-                where not exists (select from stepwell.tasks t where t.task_id = id)
-             ), unseen as materialized (
-               select id from missing
-                where id::text not in (select q.message ->> 'task_id' from stepwell.queued_requests q
-                                        where q.message ->> 'task_id' is not null))
-             select id from unseen
+            "with unseen as materialized (
+               select i.id from unnest($1::uuid[]) as i (id)
+                where not exists (select from stepwell.queued_requests q where q.message ->> 'task_id' = i.id::text)
+             ), missing as materialized (
+               select id from unseen where not exists (select from stepwell.tasks t where t.task_id = id)
+             )
+             select id from missing
               where id not in (
                   select stepwell.as_uuid(message ->> 'task_id') from stepwell.queued_requests
                    where stepwell.as_uuid(message ->> 'task_id') = any ($1)

@@ -31,7 +31,7 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
             shared.slots.rest(lane.place);
             0 // the database does not take results: no use in making more
         } else {
-            shared.slots.demand(lane.place)
+            shared.slots.demand(lane.place, coming(&shared, &lane))
         };
         if want == 0 {
             let room = tokio::time::timeout(shared.settings.polling_interval, shared.slots.room(lane.place).notified());
@@ -65,6 +65,14 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
         }
     }
     give_back(&shared, &lane).await;
+}
+
+/// How many steps results on their way may bring from an orchestrator of this process.
+fn coming(shared: &Shared, lane: &Lane) -> usize {
+    if shared.lanes.len() > 1 || lane.database.results().is_none() {
+        return 0;
+    }
+    lane.reports.waiting().min(lane.passes.left())
 }
 
 /// Claims up to `want` steps, starting with another namespace each turn so that none is always last.

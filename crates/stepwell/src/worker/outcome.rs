@@ -1,13 +1,14 @@
 //! What became of an attempt, and how it is told to the orchestrator. What is told of a failure stays in the database for
 //! people to read, so secrets are masked here, once for all languages; a result is the task's own data, and is not.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
 use uuid::Uuid;
 
-use crate::store::{ClaimedStep, StepResult};
+use crate::store::{ClaimedStep, Said, StepResults};
 use crate::telemetry::traces::ResultTrace;
 use crate::telemetry::{mask_json, mask_text};
 
@@ -113,21 +114,26 @@ impl Failure {
 /// A result as it is sent.
 #[derive(Debug, Clone)]
 pub(super) struct Report {
-    pub(super) claim_id: i64,
-    pub(super) task_id: Uuid,
-    position: i16,
-    attempt: i16,
-    pub(super) json: String,
-    pub(super) trace: Option<Box<ResultTrace>>,
+    step: Envelope,
+    body: Body,
     /// What is sent instead when PostgreSQL refuses it.
-    fallback: Option<Box<Fallback>>,
+    fallback: Option<Fallback>,
 }
 
 #[derive(Debug, Clone)]
-struct Fallback {
-    step: Envelope,
-    /// The failure without what may be at fault; none when it was a result.
-    failure: Option<Failure>,
+enum Body {
+    /// What the handler returned, JSON text.
+    Value(String),
+    /// The whole message.
+    Message(String),
+}
+
+#[derive(Debug, Clone)]
+enum Fallback {
+    /// A failure that says why.
+    Failure,
+    /// The failure without what may be at fault.
+    Bare(Box<Failure>),
 }
 
 #[derive(Debug, Clone, Serialize)]
@@ -188,75 +194,108 @@ impl Outcome {
         };
         match self {
             Self::Complete(result) => match serde_json::from_str::<&RawValue>(result) {
-                Ok(result) => {
-                    let mut json = message(&envelope, "complete", None);
-                    json.truncate(json.len() - 1);
-                    json.push_str(r#","result":"#);
-                    json.push_str(result.get());
-                    json.push('}');
-                    Report::new(json, envelope, None)
-                }
+                Ok(result) => Report {
+                    step: envelope,
+                    body: Body::Value(result.get().to_owned()),
+                    fallback: Some(Fallback::Failure),
+                },
                 Err(error) => not_storable(envelope, &format!("the result is not JSON: {error}")),
             },
             Self::Failed(failure) => {
                 let json = message(&envelope, failure.kind.as_str(), Some(failure));
                 let bare = Failure { context: None, metadata: None, ..failure.clone() };
-                Report::new(json, envelope, Some(bare))
+                let fallback = Some(Fallback::Bare(Box::new(bare)));
+                Report { step: envelope, body: Body::Message(json), fallback }
             }
         }
     }
 }
 
 impl Report {
-    fn new(json: String, step: Envelope, failure: Option<Failure>) -> Self {
-        Self {
-            claim_id: step.claim,
-            task_id: step.task_id,
-            position: step.step,
-            attempt: step.attempt,
-            json,
-            trace: step.trace.clone(),
-            fallback: Some(Box::new(Fallback { step, failure })),
+    pub(super) fn claim_id(&self) -> i64 {
+        self.step.claim
+    }
+
+    pub(super) fn task_id(&self) -> Uuid {
+        self.step.task_id
+    }
+
+    pub(super) fn trace(&self) -> Option<&ResultTrace> {
+        self.step.trace.as_deref()
+    }
+
+    /// Bytes, beside those that every report has.
+    pub(super) fn size(&self) -> usize {
+        match &self.body {
+            Body::Value(text) | Body::Message(text) => text.len(),
         }
     }
 
-    /// As the database takes it.
-    pub(super) fn result(&self) -> StepResult<'_> {
-        StepResult {
-            claim_id: self.claim_id,
-            task_id: self.task_id,
-            position: self.position,
-            attempt: self.attempt,
-            json: &self.json,
+    /// As `report_results` takes it.
+    pub(super) fn message(&self) -> Cow<'_, str> {
+        match &self.body {
+            Body::Message(json) => Cow::Borrowed(json),
+            Body::Value(value) => {
+                let mut json = message(&self.step, "complete", None);
+                json.truncate(json.len() - 1);
+                json.push_str(r#","result":"#);
+                json.push_str(value);
+                json.push('}');
+                Cow::Owned(json)
+            }
+        }
+    }
+
+    /// A success of which nothing is to be said but what the handler returned.
+    fn value(&self) -> Option<&str> {
+        match &self.body {
+            Body::Value(value) if self.step.trace.is_none() => Some(value),
+            _ => None,
+        }
+    }
+
+    /// As `settle_results` takes them.
+    pub(super) fn results(reports: &[Self]) -> StepResults<'_> {
+        let steps = || reports.iter().map(|report| &report.step);
+        let said = match reports.iter().map(Self::value).collect() {
+            Some(values) => Said::Values {
+                values,
+                durations: steps().map(|step| i64::try_from(step.duration_us).unwrap_or(i64::MAX)).collect(),
+            },
+            None => Said::Messages(reports.iter().map(Self::message).collect()),
+        };
+        StepResults {
+            claim_ids: steps().map(|step| step.claim).collect(),
+            task_ids: steps().map(|step| step.task_id).collect(),
+            positions: steps().map(|step| step.step).collect(),
+            attempts: steps().map(|step| step.attempt).collect(),
+            said,
         }
     }
 
     /// What to send after PostgreSQL has refused this: a result becomes a permanent failure, a failure loses what was
     /// attached to it. The second time there is nothing left to try, and the report comes back.
-    pub(super) fn refused(mut self, why: &str) -> Result<Self, Self> {
-        match self.fallback.take() {
-            Some(fallback) => {
-                let mut report = match fallback.failure {
-                    Some(failure) => {
-                        Self::new(message(&fallback.step, failure.kind.as_str(), Some(&failure)), fallback.step, None)
-                    }
-                    None => not_storable(fallback.step, &format!("the result cannot be stored as jsonb: {why}")),
-                };
-                report.fallback = None;
-                Ok(report)
+    pub(super) fn refused(self, why: &str) -> Result<Self, Self> {
+        let step = self.step.clone();
+        match &self.fallback {
+            Some(Fallback::Failure) => Ok(not_storable(step, &format!("the result cannot be stored as jsonb: {why}"))),
+            Some(Fallback::Bare(failure)) => {
+                let json = message(&step, failure.kind.as_str(), Some(failure));
+                Ok(Self { step, body: Body::Message(json), fallback: None })
             }
             None => Err(self),
         }
     }
 }
 
-fn not_storable(envelope: Envelope, why: &str) -> Report {
+/// A failure that says why there is no result.
+fn not_storable(step: Envelope, why: &str) -> Report {
     let failure = Failure {
         code: Some("INVALID_RESULT".to_owned()),
         ..Failure::new(FailureKind::Permanent, "Stepwell::PermanentError", why)
     };
-    let json = message(&envelope, failure.kind.as_str(), Some(&failure));
-    Report::new(json, envelope, Some(failure))
+    let json = message(&step, failure.kind.as_str(), Some(&failure));
+    Report { step, body: Body::Message(json), fallback: None }
 }
 
 fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> String {

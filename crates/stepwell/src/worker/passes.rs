@@ -29,6 +29,11 @@ impl Passes {
         self.left.store(steps * EACH, Relaxed);
     }
 
+    /// How many may still pass before something has to come from the queues.
+    pub(super) fn left(&self) -> usize {
+        self.left.load(Relaxed)
+    }
+
     /// So many have passed.
     pub(super) fn passed(&self, steps: usize) {
         // It cannot fail: there always is a next value.

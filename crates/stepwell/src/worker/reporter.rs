@@ -106,9 +106,9 @@ impl Reports {
         }
         let (mut batch, mut rest, mut bytes) = (Vec::new(), Vec::new(), 0);
         for report in queue.drain(..) {
-            let fits = batch.is_empty() || (batch.len() < most && bytes + report.json.len() <= REPORT_BYTES);
-            if fits && !under_way.iter().any(|(claims, _)| claims.contains(&report.claim_id)) {
-                bytes += report.json.len();
+            let fits = batch.is_empty() || (batch.len() < most && bytes + report.size() <= REPORT_BYTES);
+            if fits && !under_way.iter().any(|(claims, _)| claims.contains(&report.claim_id())) {
+                bytes += report.size();
                 batch.push(report);
             } else {
                 rest.push(report);
@@ -116,7 +116,7 @@ impl Reports {
         }
         *queue = rest;
         if !batch.is_empty() {
-            under_way.push((batch.iter().map(|report| report.claim_id).collect(), batch.len()));
+            under_way.push((batch.iter().map(Report::claim_id).collect(), batch.len()));
         }
         batch
     }
@@ -143,7 +143,7 @@ pub(super) async fn run(taker: Arc<Taker>) {
             }
             continue;
         }
-        let claims: Vec<i64> = batch.iter().map(|report| report.claim_id).collect();
+        let claims: Vec<i64> = batch.iter().map(Report::claim_id).collect();
         let Some(queued) = shared.abort.run_until_cancelled(send(&taker, batch)).await else {
             tracing::warn!(
                 results = reports.waiting(),
@@ -151,11 +151,8 @@ pub(super) async fn run(taker: Arc<Taker>) {
             );
             return;
         };
-        let were_behind = reports.are_behind(shared.settings.report_batch);
         reports.arrived(claims);
-        if were_behind {
-            shared.slots.make_room(); // for the fetcher, which may have waited for that
-        }
+        shared.slots.make_room(); // for the fetcher, which may have waited for that
         if queued {
             lane.database.signals().publish(Topic::Results);
         }
@@ -170,7 +167,7 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
     // After a connection broke nobody knows whether the report before had been committed: refused then means done.
     let mut uncertain = false;
     if let Some(results) = lane.database.results() {
-        let said: Vec<_> = batch.iter().map(Report::result).collect();
+        let said = Report::results(&batch);
         let (since, started) = (lane.database.traces().map(|_| SystemTime::now()), Instant::now());
         match results.settle(&shared.worker_id, &said, taker.appetite(batch.len())).await {
             Ok(settled) => {
@@ -188,7 +185,7 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
     }
     let mut parts = vec![batch];
     while let Some(mut part) = parts.pop() {
-        let json: Vec<String> = part.iter().map(|report| report.json.clone()).collect();
+        let json: Vec<String> = part.iter().map(|report| report.message().into_owned()).collect();
         let since = lane.database.traces().map(|_| SystemTime::now());
         let started = Instant::now();
         let answer = lane.database.store().report_results(&shared.worker_id, &json).await;
@@ -213,7 +210,7 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
                     match replace(report, &error) {
                         Ok(substitute) => parts.push(vec![substitute]),
                         Err(report) => {
-                            tracing::error!(task = %report.task_id, %error, "a result cannot be reported; its claim expires")
+                            tracing::error!(task = %report.task_id(), %error, "a result cannot be reported; its claim expires")
                         }
                     }
                 }
@@ -235,7 +232,7 @@ fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {
         };
         lane.reports.lost_leases.fetch_add(1, Relaxed);
         lane.database.metrics().result_refused();
-        tracing::warn!(task = %report.task_id, "the lease on the step was lost, its result does not count");
+        tracing::warn!(task = %report.task_id(), "the lease on the step was lost, its result does not count");
     }
 }
 
@@ -243,9 +240,9 @@ fn note_refused(lane: &Lane, part: &[Report], refused: &[i32]) {
 fn trace(lane: &Lane, part: &[Report], refused: &[i32], since: SystemTime) {
     let Some(traces) = lane.database.traces() else { return };
     for (place, report) in part.iter().enumerate() {
-        if let Some(trace) = &report.trace {
+        if let Some(trace) = report.trace() {
             let refused = refused.iter().any(|refused| usize::try_from(*refused) == Ok(place + 1));
-            traces.reported(since, report.task_id, trace, refused);
+            traces.reported(since, report.task_id(), trace, refused);
         }
     }
 }
@@ -282,7 +279,7 @@ mod tests {
     }
 
     fn claims(batch: &[Report]) -> Vec<i64> {
-        batch.iter().map(|report| report.claim_id).collect()
+        batch.iter().map(Report::claim_id).collect()
     }
 
     #[test]
@@ -307,9 +304,7 @@ mod tests {
     fn a_report_has_no_more_bytes_than_it_may_but_one_result() {
         let reports = Reports::default();
         for size in [1, REPORT_BYTES + 1, REPORT_BYTES, 1] {
-            let mut report = report(1);
-            report.json = "1".repeat(size);
-            reports.push(report);
+            reports.push(Outcome::Complete("1".repeat(size)).report(&step(), Duration::ZERO));
         }
         let mut sizes = Vec::new();
         loop {
@@ -317,7 +312,7 @@ mod tests {
             if batch.is_empty() {
                 break;
             }
-            sizes.push(batch.iter().map(|report| report.json.len()).collect::<Vec<_>>());
+            sizes.push(batch.iter().map(Report::size).collect::<Vec<_>>());
             reports.arrived(vec![1]);
         }
         assert_eq!(sizes, [vec![1, 1], vec![REPORT_BYTES + 1], vec![REPORT_BYTES]]);

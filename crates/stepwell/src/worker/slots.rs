@@ -133,9 +133,10 @@ impl Slots {
     }
 
     /// How many steps to claim now: the free slots plus what will be finished within the prefetch time at the recent
-    /// rate. Nothing while half of that is still at hand, so that claims stay large. Of several lanes each gets its share,
-    /// and says with [`claimed`](Self::claimed) when its claim has ended.
-    pub(super) fn demand(&self, lane: usize) -> usize {
+    /// rate, without the `coming`, which results on their way will bring. Nothing while half of that is still at hand, or less than
+    /// what comes is missing, so that claims stay large. Of several lanes each gets its share, and says with
+    /// [`claimed`](Self::claimed) when its claim has ended.
+    pub(super) fn demand(&self, lane: usize, coming: usize) -> usize {
         let mut state = lock(&self.state);
         if state.closed {
             return 0;
@@ -148,7 +149,12 @@ impl Slots {
             let held = state.held(self.rooms.len());
             return state.shares.demand(lane, self.concurrency + ahead, &held, self.claim_batch);
         }
-        self.missing(&state, ahead)
+        let held = state.buffer.len() + state.running.len() + coming;
+        let missing = (self.concurrency + ahead).saturating_sub(held);
+        if missing < coming {
+            return 0;
+        }
+        missing.min(self.claim_batch)
     }
 
     /// The same for steps that come without being claimed, where one database has them all: however few they are.
@@ -465,6 +471,15 @@ pub(super) mod tests {
         slots.close();
         assert_eq!(slots.put_at_hand_unless_closed(vec![step(), step()], Instant::now()).len(), 2, "to be given back");
         assert_eq!(slots.drain(0).len(), 1);
+    }
+
+    #[test]
+    fn what_results_will_bring_is_not_claimed() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
+        let all = slots.demand(0, 0);
+        assert_eq!(all, slots.concurrency);
+        assert_eq!([1, all / 2, all].map(|coming| slots.demand(0, coming)), [all - 1, all - all / 2, 0]);
+        assert_eq!(slots.demand(0, all - 1), 0, "so little is not worth a claim");
     }
 
     #[test]
