@@ -54,7 +54,7 @@ begin
            array_agg(t.concurrency_key order by e.ordinality)
       into p_times, p_priorities, p_keys
       from unnest(p_task_ids) with ordinality as e (task_id, ordinality)
-      join stepwell.tasks t using (task_id);
+      left join stepwell.tasks t using (task_id); -- as many as there are steps, in any case
   end if;
   with arrived as (
     select e.namespace, e.task_id, e.position, e.attempt, e.key,

@@ -285,7 +285,7 @@ dispatch_namespace(p_namespace text, p_most integer)
 dispatch_steps(p_batch integer, OUT dispatched integer, OUT namespaces text[])
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body e4a47211
 enqueue_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[] DEFAULT NULL::timestamp with time zone[], p_priorities smallint[] DEFAULT NULL::smallint[], p_keys text[] DEFAULT NULL::text[])
-  returns text[], plpgsql volatile, body 2d52e2c2
+  returns text[], plpgsql volatile, body f496b963
 fail_overdue_tasks(p_batch integer)
   returns TABLE(popped integer, failed integer, finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 716c1a8e
 fail_tasks(p_failed_tasks uuid[])

@@ -98,13 +98,12 @@ async fn drive(options: &Options, workflow: &Workflow, tasks: usize) -> Result<H
     Ok(total)
 }
 
-/// What became of a step, and as it is reported.
+/// A claimed step, which counts as complete.
 struct Outcome {
     claim: i64,
     task_id: Uuid,
     step: i16,
     attempt: i16,
-    json: String,
 }
 
 struct Driver {
@@ -213,15 +212,17 @@ impl Driver {
         let (settled, claimed) = Settled::read(&rows)?;
         ensure!(settled.refused.is_empty(), "{} results were refused", settled.refused.len());
         self.left.to_finish.fetch_sub(settled.applied.finished.len(), SeqCst);
-        Ok(claimed.iter().map(|it| self.result(it.claim_id, it.task_id, it.position, it.attempt)).collect())
+        Ok(claimed
+            .iter()
+            .map(|it| Outcome { claim: it.claim_id, task_id: it.task_id, step: it.position, attempt: it.attempt })
+            .collect())
     }
 
-    fn result(&self, claim: i64, task_id: Uuid, step: i16, attempt: i16) -> Outcome {
-        let json =
-            json!({ "claim": claim, "task_id": task_id, "step": step, "attempt": attempt, "worker": self.worker_id,
-                           "duration_us": 1, "outcome": "complete", "result": 1 })
-            .to_string();
-        Outcome { claim, task_id, step, attempt, json }
+    /// A result as the queue carries it.
+    fn message(&self, Outcome { claim, task_id, step, attempt }: &Outcome) -> String {
+        json!({ "claim": claim, "task_id": task_id, "step": step, "attempt": attempt, "worker": self.worker_id,
+                "duration_us": 1, "outcome": "complete", "result": 1 })
+        .to_string()
     }
 
     /// Claims, and has the results at once.
@@ -240,12 +241,17 @@ impl Driver {
         }
         Ok(rows
             .iter()
-            .map(|row| self.result(row.get("claim_id"), row.get("task_id"), row.get("step"), row.get("attempt")))
+            .map(|row| Outcome {
+                claim: row.get("claim_id"),
+                task_id: row.get("task_id"),
+                step: row.get("step"),
+                attempt: row.get("attempt"),
+            })
             .collect())
     }
 
     async fn report(&mut self, results: &[Outcome]) -> Result<()> {
-        let json: Vec<&str> = results.iter().map(|result| &*result.json).collect();
+        let json: Vec<String> = results.iter().map(|result| self.message(result)).collect();
         let started = Instant::now();
         let refused: Vec<i32> = sqlx::query_scalar("select stepwell.report_results($1, $2::text[]::jsonb[])")
             .bind(&self.worker_id)

@@ -133,8 +133,9 @@ impl Slots {
     }
 
     /// How many steps to claim now: the free slots plus what will be finished within the prefetch time at the recent
-    /// rate, without the `coming`, which results on their way will bring. Nothing while half of that is still at hand, or less than
-    /// what comes is missing, so that claims stay large. Of several lanes each gets its share, and says with
+    /// rate, without the `coming`, which results on their way will bring where steps are brief: where they take long, a free slot
+    /// does not wait. Nothing while half of that is still at hand, or less than what comes is missing, so that claims stay large.
+    /// Of several lanes each gets its share, and says with
     /// [`claimed`](Self::claimed) when its claim has ended.
     pub(super) fn demand(&self, lane: usize, coming: usize) -> usize {
         let mut state = lock(&self.state);
@@ -149,6 +150,7 @@ impl Slots {
             let held = state.held(self.rooms.len());
             return state.shares.demand(lane, self.concurrency + ahead, &held, self.claim_batch);
         }
+        let coming = if self.are_brief(ahead) { coming } else { 0 };
         let held = state.buffer.len() + state.running.len() + coming;
         let missing = (self.concurrency + ahead).saturating_sub(held);
         if missing < coming {
@@ -161,7 +163,11 @@ impl Slots {
     pub(super) fn lacks(&self) -> Room {
         let mut state = lock(&self.state);
         let ahead = self.ahead(&mut state);
-        Room { steps: self.missing(&state, ahead), brief: ahead >= self.concurrency }
+        Room { steps: self.missing(&state, ahead), brief: self.are_brief(ahead) }
+    }
+
+    fn are_brief(&self, ahead: usize) -> bool {
+        ahead >= self.concurrency
     }
 
     fn missing(&self, state: &State, ahead: usize) -> usize {
@@ -474,11 +480,17 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn what_results_will_bring_is_not_claimed() {
+    fn what_results_will_bring_is_not_claimed_where_steps_are_brief() {
         let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
+        let slow = slots.demand(0, 0);
+        assert_eq!(slow, slots.concurrency);
+        assert_eq!(slots.demand(0, slow), slow, "free slots do not wait for a report");
+        let per_second = 10.0 * slow as f64 / slots.prefetch.as_secs_f64();
+        let later = Instant::now() + Duration::from_secs(60); // the rate stays until then
+        slots.state.lock().unwrap().rate = Rate { since: later, finished: 0, per_second };
         let all = slots.demand(0, 0);
-        assert_eq!(all, slots.concurrency);
-        assert_eq!([1, all / 2, all].map(|coming| slots.demand(0, coming)), [all - 1, all - all / 2, 0]);
+        assert!(all > 2 * slow, "{all}");
+        assert_eq!([2, all / 2, all].map(|coming| slots.demand(0, coming)), [all - 2, all - all / 2, 0]);
         assert_eq!(slots.demand(0, all - 1), 0, "so little is not worth a claim");
     }
 
