@@ -3,21 +3,29 @@
 module Bench
   # Fills a database: with tasks that have finished, and with tasks whose steps wait for their turn.
   module Filling
-    # Made by two statements and not by running them: rows as the product leaves them, in the order of time, of the last
-    # day, and then vacuumed. No dead tuples and no gaps are left of their making.
+    # Made by statements over all and not by running them: inserted as the product inserts rows, in the order of time,
+    # of the last day, then finished in their pages, and vacuumed. So pages are as full as the product leaves them. Were
+    # they inserted finished, many would keep a place that a new row, which is smaller, still fits in, and new tasks
+    # would touch a page each.
     FINISHED = <<~SQL
-      insert into stepwell.tasks (task_id, created_at, finished_at, workflow_id, steps_remaining, state, context)
+      insert into stepwell.tasks (task_id, created_at, workflow_id, steps_remaining, state, context)
       select overlay(gen_random_uuid()::text placing left(stepwell.uuid_v7_floor(m.at)::text, 15) from 1 for 15)::uuid,
-             m.at, m.at + interval '50 ms', w.workflow_id, 0, 'complete', '{}'
+             m.at, w.workflow_id, w.steps, 'in_progress', '{}'
         from generate_series(1, TASKS) n
        cross join lateral (select stepwell.now() - interval '1 day' + n * interval '1 day' / (TASKS + 1) as at) m
-       cross join stepwell.workflows w where w.namespace = 'bench' and w.name = 'chain' order by n;
-      insert into stepwell.steps (task_id, started_at, finished_at, state, position, waiting_on, attempt, max_attempts,
-                                  depends_on, dependents, name, worker_id, result)
-      select t.task_id, t.created_at + s.position * interval '10 ms', t.created_at + (s.position + 1) * interval '10 ms',
-             'complete', s.position, 0, 1, s.max_attempts, s.depends_on, s.dependents, s.name, 'worker.example:1:00abcd', '1'
-        from stepwell.tasks t join stepwell.workflow_steps s using (workflow_id)
-       where t.state = 'complete' order by t.task_id, s.position;
+       cross join (select workflow_id, count(*) as steps
+                     from stepwell.workflows join stepwell.workflow_steps s using (workflow_id)
+                    where namespace = 'bench' and workflows.name = 'chain' group by workflow_id) w order by n;
+      insert into stepwell.steps (task_id, position, name, state, waiting_on, attempt, max_attempts, depends_on, dependents)
+      select t.task_id, s.position, s.name, 'pending', coalesce(cardinality(s.depends_on), 0), 0, s.max_attempts,
+             s.depends_on, s.dependents
+        from stepwell.tasks t join stepwell.workflow_steps s using (workflow_id) order by t.task_id, s.position;
+      update stepwell.steps s
+         set started_at = t.created_at + s.position * interval '10 ms',
+             finished_at = t.created_at + (s.position + 1) * interval '10 ms', state = 'complete', waiting_on = 0,
+             attempt = 1, worker_id = 'worker.example:1:00abcd', result = '1'
+        from stepwell.tasks t where t.task_id = s.task_id;
+      update stepwell.tasks set state = 'complete', finished_at = created_at + interval '50 ms', steps_remaining = 0;
       vacuum analyze;
     SQL
 
