@@ -1,11 +1,13 @@
 //! One process's link to one database: the pool, the wake-ups to and from other processes. Orchestrators, workers and
 //! clients of a process share it.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, Weak};
 use std::time::{Duration, Instant};
 
-use sqlx::postgres::PgListener;
+use sqlx::postgres::{PgListener, PgNotification};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use uuid::Uuid;
@@ -22,7 +24,6 @@ use crate::telemetry::traces::Traces;
 use crate::telemetry::{self, Warning};
 use crate::worker::Taker;
 
-const CHANNEL: &str = "stepwell";
 /// How long wake-ups for other processes wait for more after the last ones were sent, at least and at most.
 const GAPS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 /// How often waits look into the database when no wake-up comes.
@@ -252,10 +253,9 @@ impl Database {
         let mut gap = *GAPS.start();
         loop {
             let outgoing = self.0.signals.next_outgoing().await;
-            let payloads: Vec<String> =
-                outgoing.topics.iter().map(|topic| format!("{} {}", self.0.instance, topic.to_payload())).collect();
+            let channels: Vec<String> = outgoing.topics.iter().map(Topic::channel).collect();
             let started = Instant::now();
-            if let Err(error) = self.store().notify(CHANNEL, &payloads).await {
+            if let Err(error) = self.store().notify(&channels, &self.0.instance).await {
                 tracing::debug!(%error, "a wake-up was not sent; the others find out by polling");
             }
             gap = next_gap(gap, outgoing.repeated, started.elapsed());
@@ -272,21 +272,19 @@ impl Database {
             );
             return;
         }
+        let mut interests = self.0.signals.interests();
         let mut failures = 0;
         loop {
+            let known = interests.borrow_and_update().clone();
             let listener = async {
                 let mut listener = self.store().listener().await?;
-                listener
-                    .listen(CHANNEL)
-                    .await
-                    .map_err(|source| Error::Database { url: self.store().masked_url().to_owned(), source })?;
+                self.listen_to(&mut listener, &known).await?;
                 Ok::<_, Error>(listener)
             };
             match listener.await {
                 Ok(mut listener) => {
                     failures = 0;
-                    self.0.signals.wake_all(); // what was said while nobody listened
-                    if !self.listen(&mut listener).await {
+                    if !self.listen(&mut listener, &mut interests, known).await {
                         self.store().doubt_idle_connections();
                         self.store().abandon_listener(listener).await;
                     }
@@ -298,18 +296,35 @@ impl Database {
         }
     }
 
-    /// Hears until the connection is lost. False when nobody said so: it is dead, does not answer when nothing has been
-    /// heard for a while.
-    async fn listen(&self, listener: &mut PgListener) -> bool {
+    /// Hears until the connection is lost: of what is `known` to interest somebody, and of what does from now on. False when
+    /// nobody said that it is lost: it is dead, does not answer when nothing has been heard for a while.
+    async fn listen(
+        &self,
+        listener: &mut PgListener,
+        interests: &mut watch::Receiver<BTreeSet<Topic>>,
+        mut known: BTreeSet<Topic>,
+    ) -> bool {
         let patience = self.config().database.call_timeout;
         loop {
-            match tokio::time::timeout(patience, listener.try_recv()).await {
-                Ok(Ok(Some(notification))) => self.hear(notification.payload()),
-                Ok(_lost) => return true,
-                Err(_silence) => {
+            let heard = tokio::select! {
+                heard = tokio::time::timeout(patience, listener.try_recv()) => Some(heard),
+                _ = interests.changed() => None,
+            };
+            match heard {
+                Some(Ok(Ok(Some(notification)))) => self.hear(&notification),
+                Some(Ok(_lost)) => return true,
+                Some(Err(_silence)) => {
                     let ask = sqlx::query("select").execute(&mut *listener);
                     match tokio::time::timeout(patience, ask).await {
                         Ok(Ok(_)) => {}
+                        Ok(Err(_)) => return true,
+                        Err(_dead) => return false,
+                    }
+                }
+                None => {
+                    let new = &*interests.borrow_and_update() - &known;
+                    match tokio::time::timeout(patience, self.listen_to(listener, &new)).await {
+                        Ok(Ok(())) => known.extend(new),
                         Ok(Err(_)) => return true,
                         Err(_dead) => return false,
                     }
@@ -318,11 +333,17 @@ impl Database {
         }
     }
 
-    fn hear(&self, payload: &str) {
-        if let Some((instance, topic)) = payload.split_once(' ') {
-            if let Some(topic) = Topic::from_payload(topic).filter(|_| instance != self.0.instance) {
-                self.0.signals.wake(&topic);
-            }
+    async fn listen_to(&self, listener: &mut PgListener, topics: &BTreeSet<Topic>) -> Result<()> {
+        let channels: Vec<String> = topics.iter().map(Topic::channel).collect();
+        let heard = listener.listen_all(channels.iter().map(String::as_str)).await;
+        heard.map_err(|source| Error::Database { url: self.store().masked_url().to_owned(), source })?;
+        topics.iter().for_each(|topic| self.0.signals.wake(topic)); // what was said while nobody listened
+        Ok(())
+    }
+
+    fn hear(&self, notification: &PgNotification) {
+        if notification.payload() != self.0.instance {
+            Topic::of_channel(notification.channel()).iter().for_each(|topic| self.0.signals.wake(topic));
         }
     }
 

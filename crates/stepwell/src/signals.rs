@@ -1,5 +1,6 @@
 //! Wake-ups: within the process at once, to other processes by one coalesced `NOTIFY`. Losing one costs a polling
-//! interval, never work: whoever is woken looks into the database.
+//! interval, never work: whoever is woken looks into the database. Each topic has a channel of its own, and a process
+//! listens to those that somebody in it waits for.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,21 +22,22 @@ pub(crate) enum Topic {
 }
 
 impl Topic {
-    pub(crate) fn to_payload(&self) -> String {
+    /// Its channel of `NOTIFY`: at most 55 bytes, of the 63 that PostgreSQL allows.
+    pub(crate) fn channel(&self) -> String {
         match self {
-            Self::Requests => "requests".to_owned(),
-            Self::Results => "results".to_owned(),
-            Self::Finished => "finished".to_owned(),
-            Self::Steps(namespace) => format!("steps:{namespace}"),
+            Self::Requests => "stepwell.requests".to_owned(),
+            Self::Results => "stepwell.results".to_owned(),
+            Self::Finished => "stepwell.finished".to_owned(),
+            Self::Steps(namespace) => format!("stepwell.steps.{namespace}"),
         }
     }
 
-    pub(crate) fn from_payload(payload: &str) -> Option<Self> {
-        Some(match payload {
-            "requests" => Self::Requests,
-            "results" => Self::Results,
-            "finished" => Self::Finished,
-            other => Self::Steps(other.strip_prefix("steps:")?.to_owned()),
+    pub(crate) fn of_channel(channel: &str) -> Option<Self> {
+        Some(match channel {
+            "stepwell.requests" => Self::Requests,
+            "stepwell.results" => Self::Results,
+            "stepwell.finished" => Self::Finished,
+            other => Self::Steps(other.strip_prefix("stepwell.steps.")?.to_owned()),
         })
     }
 }
@@ -50,6 +52,8 @@ pub(crate) struct Signals {
     results: watch::Sender<u64>,
     finished: watch::Sender<u64>,
     workers: Mutex<HashMap<String, Vec<Weak<watch::Sender<u64>>>>>,
+    /// What somebody in this process has asked to be woken for.
+    interests: watch::Sender<BTreeSet<Topic>>,
     waiting: Mutex<HashMap<Uuid, watch::Sender<bool>>>,
     outgoing: Mutex<Outgoing>,
     outgoing_ready: Notify,
@@ -110,24 +114,29 @@ impl Signals {
         sender.send_modify(bump);
     }
 
-    /// Wakes everybody in this process: after notifications may have been missed.
-    pub(crate) fn wake_all(&self) {
-        for topic in [Topic::Requests, Topic::Results, Topic::Finished] {
-            self.wake(&topic);
-        }
-        for worker in lock(&self.workers).values().flatten().filter_map(Weak::upgrade) {
-            worker.send_modify(bump);
+    /// What other processes need to tell this one. It only grows: what nobody waits for any more costs a little, until the link is
+    /// closed.
+    pub(crate) fn interests(&self) -> watch::Receiver<BTreeSet<Topic>> {
+        self.interests.subscribe()
+    }
+
+    fn hear_of(&self, topic: Topic) {
+        if !self.interests.borrow().contains(&topic) {
+            self.interests.send_if_modified(|interests| interests.insert(topic));
         }
     }
 
     pub(crate) fn requests(&self) -> Wakeups {
+        self.hear_of(Topic::Requests);
         self.requests.subscribe()
     }
 
     pub(crate) fn results(&self) -> Wakeups {
+        self.hear_of(Topic::Results);
         self.results.subscribe()
     }
 
+    /// For whoever looks for the ends of tasks that somebody [waits for](Self::subscribe_task).
     pub(crate) fn finished(&self) -> Wakeups {
         self.finished.subscribe()
     }
@@ -139,12 +148,15 @@ impl Signals {
         for namespace in namespaces {
             workers.entry(namespace.clone()).or_default().push(Arc::downgrade(&sender));
         }
+        drop(workers);
         let wakeups = sender.subscribe();
+        namespaces.iter().for_each(|namespace| self.hear_of(Topic::Steps(namespace.clone())));
         (sender, wakeups)
     }
 
     /// Turns true when the task is known to be finished. Subscribe first, then look into the database.
     pub(crate) fn subscribe_task(&self, task_id: Uuid) -> watch::Receiver<bool> {
+        self.hear_of(Topic::Finished);
         lock(&self.waiting).entry(task_id).or_default().subscribe()
     }
 
@@ -196,9 +208,28 @@ mod tests {
     #[test]
     fn topics_survive_the_wire() {
         for topic in [Topic::Requests, Topic::Results, Topic::Finished, Topic::Steps("a_b".into())] {
-            assert_eq!(Topic::from_payload(&topic.to_payload()), Some(topic));
+            assert_eq!(Topic::of_channel(&topic.channel()), Some(topic));
         }
-        assert_eq!(Topic::from_payload("nonsense"), None);
+        assert_eq!(Topic::of_channel("nonsense"), None);
+    }
+
+    #[test]
+    fn a_process_is_told_only_what_somebody_in_it_waits_for() {
+        let signals = Signals::default();
+        let mut interests = signals.interests();
+        let mut new = || interests.has_changed().unwrap().then(|| interests.borrow_and_update().clone());
+        let _nobody_waits = signals.finished();
+        assert_eq!(new(), None);
+        let (_registration, _wakeups) = signals.steps(&["a".into(), "b".into()]);
+        let steps = ["a", "b"].map(|namespace| Topic::Steps(namespace.into()));
+        assert_eq!(new(), Some(BTreeSet::from(steps.clone())));
+        let _wait = signals.subscribe_task(Uuid::now_v7());
+        let all = BTreeSet::from_iter([vec![Topic::Finished], steps.to_vec()].concat());
+        assert_eq!(new(), Some(all.clone()));
+        let _another = signals.subscribe_task(Uuid::now_v7());
+        assert_eq!(new(), None, "nothing new");
+        let _orchestrator = (signals.requests(), signals.results());
+        assert_eq!(new(), Some(&all | &BTreeSet::from([Topic::Requests, Topic::Results])));
     }
 
     #[test]

@@ -168,7 +168,7 @@ pub(super) async fn listens(store: &Store) -> Check {
             .listen(&channel)
             .await
             .map_err(|source| Error::Database { url: store.masked_url().to_owned(), source })?;
-        store.notify(&channel, &["hello".to_owned()]).await?;
+        store.notify(std::slice::from_ref(&channel), "hello").await?;
         listener.recv().await.map_err(|source| Error::Database { url: store.masked_url().to_owned(), source })
     };
     let fix =

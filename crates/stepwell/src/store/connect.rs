@@ -139,11 +139,11 @@ impl Store {
         }
     }
 
-    /// Wakes other processes: one payload a topic.
-    pub(crate) async fn notify(&self, channel: &str, payloads: &[String]) -> Result<()> {
-        sqlx::query("select pg_notify($1, payload) from unnest($2::text[]) as payload")
-            .bind(channel)
-            .bind(payloads)
+    /// Wakes other processes that listen on these channels.
+    pub(crate) async fn notify(&self, channels: &[String], payload: &str) -> Result<()> {
+        sqlx::query("select pg_notify(channel, $2) from unnest($1::text[]) as channel")
+            .bind(channels)
+            .bind(payload)
             .execute(self)
             .await
             .or_fail(self)?;
