@@ -60,6 +60,21 @@ create view stepwell.task_status as
                filter (where s.state = 'error') as failure
         from stepwell.step_status s where s.task_id = t.task_id) c;
 
+-- What there is to tell of those of these tasks that have ended, in the order in which they did; workflow: namespace/name, ms:
+-- since they were submitted. Called by: orchestrators, after each batch. Takes no locks.
+create function stepwell.finished_tasks(p_task_ids uuid[])
+returns table (task_id uuid, workflow text, state text, ms bigint)
+language plpgsql stable as $$
+begin
+  return query
+    select t.task_id, w.namespace || '/' || w.name, t.state::text,
+           (extract(epoch from t.finished_at - t.created_at) * 1000)::bigint
+      from stepwell.tasks t join stepwell.workflows w using (workflow_id)
+     where t.task_id = any (p_task_ids) and t.finished_at is not null
+     order by t.finished_at;
+end
+$$;
+
 -- How each queue is, for metrics: messages (at most p_most are counted), the age of the oldest, how many ever came (its
 -- numbers, which only grow), rows that vacuum has still to remove. Of a namespace also the steps that wait for a place in
 -- its queue (p_most again), and those that workers hold. namespace: null for requests and results.

@@ -13,7 +13,7 @@ begin
        and p.proname in ('initialize_tasks', 'begin_task', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
                          'release_unhandled', 'apply_results', 'settle_results', 'dispatch_steps', 'wake_due_steps', 'recover_claims',
                          'fail_overdue_tasks', 'bury_message', 'cancel_task', 'retry_task', 'resolve_step',
-                         'remove_finished_tasks')
+                         'remove_finished_tasks', 'finished_tasks')
   loop
     execute pg_catalog.format('alter function %s set enable_seqscan = off', v_function);
     execute pg_catalog.format('alter function %s set random_page_cost = 0.01', v_function);

@@ -68,6 +68,7 @@ language sql immutable as $$
       ('wake_due_steps', '{orchestrator}'),
       ('recover_claims', '{orchestrator}'),
       ('fail_overdue_tasks', '{orchestrator}'),
+      ('finished_tasks', '{orchestrator}'),
       ('remove_finished_tasks', '{orchestrator}'),
       ('remove_dead_letters', '{orchestrator}')
     ) as f (name, kinds)

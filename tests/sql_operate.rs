@@ -196,3 +196,28 @@ async fn old_dead_letters_go_with_the_keys_of_their_requests() -> Result<()> {
     drop(session);
     db.finish().await
 }
+
+#[tokio::test]
+async fn what_there_is_to_tell_of_tasks_that_end_is_found_by_key_however_few_there_were() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.start(&chain(1)).await?;
+    let step = session.claim_one().await?;
+    session.settle(complete(&step, "1")).await?;
+    let told =
+        format!("select workflow || ' ' || state || ' ' || (ms between 0 and 60000) from stepwell.finished_tasks(array['{task}'::uuid])");
+    for _ in 0..10 {
+        assert_eq!(session.column::<String>(&told).await?, ["test/chain complete true"]);
+    }
+    session.submit(&vec![r#"{"workflow": "test/chain"}"#; 500]).await?;
+    session.initialize(500).await?;
+    session.run("begin").await?;
+    let all =
+        "select count(*) from stepwell.finished_tasks(array(select gen_random_uuid() from generate_series(1, 500)))";
+    assert_eq!(session.value::<i64>(all).await?, 0);
+    let scans = "select seq_scan from pg_stat_xact_user_tables where relid = 'stepwell.tasks'::regclass";
+    assert_eq!(session.value::<i64>(scans).await?, 0);
+    session.run("commit").await?;
+    drop(session);
+    db.finish().await
+}

@@ -292,10 +292,12 @@ fail_tasks(p_failed_tasks uuid[])
   returns uuid[], plpgsql volatile, body 6af85437
 failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
   returns text, sql immutable, body 794303ab
+finished_tasks(p_task_ids uuid[])
+  returns TABLE(task_id uuid, workflow text, state text, ms bigint), plpgsql stable security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body adf7d089
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)
-  returns SETOF name, sql immutable, body ab25c3b8
+  returns SETOF name, sql immutable, body 4c771f9b
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)

@@ -21,16 +21,6 @@ pub(crate) struct FinishedTask {
 impl Store {
     /// Those of these tasks that are in a terminal state, in the order in which they reached it.
     pub(crate) async fn find_finished(&self, task_ids: &[Uuid]) -> Result<Vec<FinishedTask>> {
-        sqlx::query_as(
-            "select t.task_id, w.namespace || '/' || w.name as workflow, t.state::text as state,
-                    (extract(epoch from t.finished_at - t.created_at) * 1000)::bigint as ms
-               from stepwell.tasks t join stepwell.workflows w using (workflow_id)
-              where t.task_id = any($1) and t.finished_at is not null
-              order by t.finished_at",
-        )
-        .bind(task_ids)
-        .fetch_all(self)
-        .await
-        .or_fail(self)
+        sqlx::query_as("select * from stepwell.finished_tasks($1)").bind(task_ids).fetch_all(self).await.or_fail(self)
     }
 }
