@@ -1,6 +1,7 @@
 -- Hop 5 of 5: applies what workers reported: finishes, retries and fails steps, counts down dependents, enqueues the
 -- newly ready, finishes tasks; then fills the queues with what waits for its turn.
--- Called by: the orchestrator's result loop. p_batch: at most this many results, and as many steps to fill up with.
+-- Called by: the orchestrator's result loop. p_batch: about this many results (pop_results), and at most as many steps to fill up
+-- with.
 -- p_traced: whether to return the traces that came with results.
 -- Locks: the messages it pops (SKIP LOCKED), then tasks by id; their steps are guarded by that; then as dispatch_steps.
 -- Fence: a result counts only for the attempt that its step is on while the step is 'enqueued'; any other is dropped
@@ -29,8 +30,8 @@ begin
 end
 $$;
 
--- Takes messages and deletes them until they bring p_batch results, or half of that: how many a message brings is seen when
--- it is there. Arrays run in parallel, null when there is none, or when they are left to another orchestrator.
+-- Takes messages and deletes them until they bring p_batch results, or half of that, or more by what the last one brings. Arrays
+-- run in parallel, null when there is none, or when they are left to another orchestrator.
 -- Called by: apply_results, in a statement of its own, as pop_messages. Locks: the messages (SKIP LOCKED).
 create function stepwell.pop_results(p_batch integer, out results jsonb[], out times timestamptz[], out workers text[])
 language plpgsql as $$
@@ -44,7 +45,18 @@ begin
     return;
   end if;
   loop
-    select m.messages, m.times into v_popped from stepwell.pop_step_results(v_most) m;
+    with locked as (
+      select q.ctid, sum(stepwell.results_in(q.message)) over (order by q.msg_id) - stepwell.results_in(q.message) as before
+        from (select c.ctid, c.msg_id, c.message from pgmq.q_step_results c where c.vt <= clock_timestamp()
+               order by c.msg_id limit v_most for update skip locked) q
+    ), popped as (
+      delete from pgmq.q_step_results q
+       where q.ctid = any (array(select l.ctid from locked l where l.before < p_batch - coalesce(cardinality(results), 0)))
+      returning q.msg_id, q.message, q.enqueued_at
+    )
+    select array_agg(p.message order by p.msg_id) as messages, array_agg(p.enqueued_at order by p.msg_id) as times
+      into v_popped
+      from popped p;
     exit when v_popped.messages is null;
     select array_agg(r.result) as results, array_agg(m.enqueued_at) as times, array_agg(m.message ->> 'worker') as workers
       into v_read
@@ -79,6 +91,13 @@ language sql immutable as $$
   select r from jsonb_array_elements(
     case when jsonb_typeof(p_message -> 'results') = 'array' and p_message -> 'results' <> '[]' then p_message -> 'results'
          else jsonb_build_array(p_message) end) r
+$$;
+
+-- How many results_of it.
+create function stepwell.results_in(p_message jsonb) returns integer
+language sql immutable as $$
+  select case when jsonb_typeof(p_message -> 'results') = 'array'
+              then greatest(jsonb_array_length(p_message -> 'results'), 1) else 1 end
 $$;
 
 -- A result as a message of its own.

@@ -155,6 +155,25 @@ async fn an_oddly_written_result_counts_alike_alone_and_beside_garbage() -> Resu
     Ok(())
 }
 
+/// What the first reports bring says little of the next: a batch stays what it was meant to be.
+#[tokio::test]
+async fn a_batch_ends_with_the_report_that_fills_it() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.widen_queues().await?;
+    session.start(&fan_in(61)).await?;
+    let steps = session.claim(61).await?;
+    session.report(&[complete(&steps[0], "0")]).await?;
+    for twenty in steps[1..].chunks(20) {
+        let results: Vec<String> = twenty.iter().map(|step| complete(step, "0")).collect();
+        session.report(&results).await?;
+    }
+    let popped = [session.apply(5).await?.popped, session.apply(25).await?.popped, session.apply(25).await?.popped];
+    assert_eq!(popped, [21, 20, 20]);
+    drop(session);
+    db.finish().await
+}
+
 #[tokio::test]
 async fn garbage_goes_to_the_dead_letters_and_the_rest_of_the_batch_counts() -> Result<()> {
     let db = TestDatabase::new().await?;

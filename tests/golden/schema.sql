@@ -353,7 +353,7 @@ pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times time
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 10d5a554
 pop_results(p_batch integer, OUT results jsonb[], OUT times timestamp with time zone[], OUT workers text[])
-  returns record, plpgsql volatile, body aafa0006
+  returns record, plpgsql volatile, body 0d6df064
 pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 520e3f06
 pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -406,6 +406,8 @@ resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT 
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3e46b433
 result_traces(p_messages jsonb[])
   returns text, sql immutable, body 9ccad27d
+results_in(p_message jsonb)
+  returns integer, sql immutable, body df99e145
 results_of(p_message jsonb)
   returns SETOF jsonb, sql immutable, body a6a228fa
 results_wait()
