@@ -85,7 +85,7 @@ async fn claim(shared: &Shared, lane: &Lane, want: usize, turn: usize) -> Result
         let steps = claim_from(shared, lane, namespace, batch).await?;
         if !steps.is_empty() {
             claimed += steps.len();
-            lane.passes.claimed(claimed);
+            lane.passes.claimed(steps.len());
             lane.reports.opened(&steps);
             shared.slots.put_at_hand(steps, since);
         }

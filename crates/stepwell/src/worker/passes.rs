@@ -9,6 +9,9 @@ use super::slots::Room;
 /// moves on at a quarter of the speed at least.
 const EACH: usize = 3;
 
+/// No more than that, however many have come.
+const MOST: usize = 6_000;
+
 /// Of one lane.
 #[derive(Debug, Default)]
 pub(super) struct Passes {
@@ -26,7 +29,8 @@ impl Passes {
 
     /// A claim has brought so many steps from the queues.
     pub(super) fn claimed(&self, steps: usize) {
-        self.left.store(steps * EACH, Relaxed);
+        // It cannot fail: there always is a next value.
+        let _ = self.left.fetch_update(Relaxed, Relaxed, |left| Some((left + steps * EACH).min(MOST)));
     }
 
     /// How many may still pass before something has to come from the queues.
