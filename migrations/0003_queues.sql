@@ -1,7 +1,7 @@
 -- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
 
--- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE, send_QUEUE and offer_QUEUE. Messages live for
--- milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that index would
+-- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE, send_QUEUE, offer_QUEUE and count_QUEUE.
+-- Messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that index would
 -- only be written.
 -- Called by: register_workflow, workers and this migration. Locks: the queue's table, briefly.
 create function stepwell.create_queue(p_queue text) returns void
@@ -31,7 +31,7 @@ $$;
 -- Rows by their place need no statistics. See docs/decisions/0001-pop-by-ctid.md. Both arrays are null when there is
 -- none. Locks: the messages (SKIP LOCKED).
 -- send_QUEUE: as pgmq.send_batch, to be seen after p_delay seconds. offer_QUEUE: unless there would be more than p_most in the
--- queue then; returns whether they were sent.
+-- queue then; returns whether they were sent. count_QUEUE: how many messages there are; counts no further than p_most.
 create function stepwell.create_queue_functions(p_queue text) returns void
 language plpgsql as $$
 begin
@@ -44,8 +44,8 @@ begin
          where q.ctid = any (array(select c.ctid from pgmq.%1$I c where c.vt <= clock_timestamp()
                                     order by c.msg_id limit p_batch for update skip locked))
         returning q.msg_id, q.message, q.enqueued_at)
-      select array_agg(p.message order by p.msg_id), array_agg(p.enqueued_at order by p.msg_id)
-        into messages, times from popped p;
+      select array_agg(p.message), array_agg(p.enqueued_at)
+        into messages, times from (select * from popped order by msg_id) p; -- sorted once, not for each array
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'pop_' || p_queue);
   execute pg_catalog.format($f$
@@ -60,15 +60,22 @@ begin
     create or replace function stepwell.%2$I(p_messages jsonb[], p_most integer) returns boolean
     language plpgsql as $b$
     begin
-      if (select count(*) from (select from pgmq.%1$I limit p_most) q) + cardinality(p_messages) > p_most then
+      if stepwell.%3$I(p_most) + cardinality(p_messages) > p_most then
         return false;
       end if;
       insert into pgmq.%1$I (vt, message) select clock_timestamp(), m from unnest(p_messages) m;
       return true;
     end
-    $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'offer_' || p_queue);
-  execute pg_catalog.format('revoke execute on function stepwell.%I, stepwell.%I, stepwell.%I from public',
-                            'pop_' || p_queue, 'send_' || p_queue, 'offer_' || p_queue);
+    $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'offer_' || p_queue, 'count_' || p_queue);
+  execute pg_catalog.format($f$
+    create or replace function stepwell.%2$I(p_most integer) returns integer
+    language plpgsql stable as $b$
+    begin
+      return (select count(*) from (select from pgmq.%1$I limit p_most) q);
+    end
+    $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'count_' || p_queue);
+  execute pg_catalog.format('revoke execute on function stepwell.%I, stepwell.%I, stepwell.%I, stepwell.%I from public',
+                            'pop_' || p_queue, 'send_' || p_queue, 'offer_' || p_queue, 'count_' || p_queue);
 end
 $$;
 

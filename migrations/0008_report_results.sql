@@ -64,7 +64,7 @@ begin
         into v_part
         from unnest(p_claims, p_task_ids, p_positions) as r (claim_id, task_id, position)
        where r.claim_id = any (v_held.part);
-      perform stepwell.shrink_claims(v_part.claims, v_part.task_ids, v_part.positions);
+      perform stepwell.cut_claims(v_part.claims, v_part.task_ids, v_part.positions);
     end if;
     refused := '{}';
     return;
@@ -107,9 +107,16 @@ begin
    using (select d.claim_id, count(distinct (d.task_id, d.position)) as steps
             from unnest(p_claims, p_task_ids, p_positions) as d (claim_id, task_id, position) group by d.claim_id) n
    where c.claim_id = any (p_claims) and c.claim_id = n.claim_id and cardinality(c.positions) = n.steps;
-  if not exists (select from stepwell.claims c where c.claim_id = any (p_claims)) then
-    return;
+  if exists (select from stepwell.claims c where c.claim_id = any (p_claims)) then
+    perform stepwell.cut_claims(p_claims, p_task_ids, p_positions);
   end if;
+end
+$$;
+
+-- The same for claims that hold other steps, too. Called by: take_results, shrink_claims.
+create function stepwell.cut_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[]) returns void
+language plpgsql as $$
+begin
   with done as materialized (
     select distinct d.claim_id, d.task_id, d.position
       from unnest(p_claims, p_task_ids, p_positions) as d (claim_id, task_id, position)

@@ -54,9 +54,8 @@ begin
        where q.ctid = any (array(select l.ctid from locked l where l.before < p_batch - coalesce(cardinality(results), 0)))
       returning q.msg_id, q.message, q.enqueued_at
     )
-    select array_agg(p.message order by p.msg_id) as messages, array_agg(p.enqueued_at order by p.msg_id) as times
-      into v_popped
-      from popped p;
+    select array_agg(p.message) as messages, array_agg(p.enqueued_at) as times into v_popped
+      from (select * from popped order by msg_id) p;
     exit when v_popped.messages is null;
     select array_agg(r.result) as results, array_agg(m.enqueued_at) as times, array_agg(m.message ->> 'worker') as workers
       into v_read
@@ -409,14 +408,13 @@ begin
     handed := least(p_take, cardinality(p_task_ids));
     return;
   end if;
-  select array_agg(o.task_id order by o.dispatch_at, o.task_id, o.position),
-         array_agg(o.position order by o.dispatch_at, o.task_id, o.position),
-         array_agg(o.attempt order by o.dispatch_at, o.task_id, o.position),
+  select array_agg(o.task_id), array_agg(o.position), array_agg(o.attempt),
          least(p_take, count(*) filter (where (o.dispatch_at, o.task_id) <= (v_first.dispatch_at, v_first.task_id)))
     into task_ids, positions, attempts, handed
     from (select r.task_id, r.position, r.attempt, stepwell.dispatch_at(t.created_at, t.priority, v_first.boost) as dispatch_at
             from unnest(p_task_ids, p_positions, p_attempts) as r (task_id, position, attempt)
-            join stepwell.tasks t using (task_id)) o;
+            join stepwell.tasks t using (task_id)
+           order by dispatch_at, r.task_id, r.position) o;
 end
 $$;
 

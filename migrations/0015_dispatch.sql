@@ -194,8 +194,7 @@ language plpgsql stable as $$
 declare
   v_length integer;
 begin
-  execute pg_catalog.format('select count(*) from (select from pgmq.%I limit %s) q',
-                            pgmq.format_table_name(p_namespace || '_queue', 'q'), p_most) into v_length;
+  execute pg_catalog.format('select stepwell.%I($1)', 'count_' || p_namespace || '_queue') into v_length using p_most;
   return v_length;
 end
 $$;
@@ -252,7 +251,13 @@ $$;
 -- Called by: dispatch_steps.
 create function stepwell.waiting_namespaces() returns text[]
 language plpgsql stable as $$
+declare
+  v_first text := (select r.namespace from stepwell.ready_steps r order by r.namespace limit 1);
 begin
+  if v_first = (select r.namespace from stepwell.ready_steps r order by r.namespace desc limit 1)
+     and not exists (select from stepwell.touched_keys) then
+    return array[v_first]; -- there is but one
+  end if;
   return (
   with recursive ready as (
     (select r.namespace from stepwell.ready_steps r order by r.namespace limit 1)
@@ -323,11 +328,9 @@ begin
                                 limit p_most for update skip locked))
     returning r.dispatch_at, r.task_id, r.position, r.attempt
   )
-  select count(*)::integer, array_agg(t.task_id order by t.dispatch_at, t.task_id, t.position),
-         array_agg(t.position order by t.dispatch_at, t.task_id, t.position),
-         array_agg(t.attempt order by t.dispatch_at, t.task_id, t.position)
+  select count(*)::integer, array_agg(t.task_id), array_agg(t.position), array_agg(t.attempt)
     into steps, task_ids, positions, attempts
-    from taken t;
+    from (select * from taken order by dispatch_at, task_id, position) t; -- sorted once, not for each array
 end
 $$;
 

@@ -266,12 +266,18 @@ concurrency_left(p_limits stepwell.namespaces)
   returns integer, plpgsql stable, body 6aae8532
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
+count_step_results(p_most integer)
+  returns integer, plpgsql stable, body cbe7cf67
 count_steps(p_namespace text, p_steps integer)
   returns void, plpgsql volatile, body 3cc83e6a
+count_task_requests(p_most integer)
+  returns integer, plpgsql stable, body a595c76f
 create_queue(p_queue text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
 create_queue_functions(p_queue text)
-  returns void, plpgsql volatile, body 15c216c0
+  returns void, plpgsql volatile, body 6073f1c1
+cut_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
+  returns void, plpgsql volatile, body fcb4b034
 database_metrics(p_most integer)
   returns TABLE(oldest_snapshot_age double precision, dead_letters bigint), sql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body c72772b7
 delay_seconds(p_value jsonb)
@@ -323,7 +329,7 @@ keep_used_workflow()
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
 line_up(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_takers text[], p_take integer, OUT handed integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
-  returns record, plpgsql stable, body e0a1114a
+  returns record, plpgsql stable, body 1d96c12c
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
 may_pass(p_namespace text)
@@ -335,11 +341,11 @@ microseconds(p_value jsonb)
 now()
   returns timestamp with time zone, sql volatile, body 326b96fb
 offer_step_results(p_messages jsonb[], p_most integer)
-  returns boolean, plpgsql volatile, body 2d806f9c
+  returns boolean, plpgsql volatile, body d0aebfc6
 offer_steps(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
   returns boolean, plpgsql volatile, body 7d87bd62
 offer_task_requests(p_messages jsonb[], p_most integer)
-  returns boolean, plpgsql volatile, body b3b4de6d
+  returns boolean, plpgsql volatile, body 10742313
 others_apply()
   returns boolean, plpgsql volatile, body 6823c25a
 others_initialize()
@@ -353,17 +359,17 @@ pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times time
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 10d5a554
 pop_results(p_batch integer, OUT results jsonb[], OUT times timestamp with time zone[], OUT workers text[])
-  returns record, plpgsql volatile, body 0d6df064
+  returns record, plpgsql volatile, body d6e4b439
 pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body 520e3f06
+  returns record, plpgsql volatile, body 03482be2
 pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
-  returns record, plpgsql volatile, body a2d0d324
+  returns record, plpgsql volatile, body 111939f3
 priority_level(p_priority text)
   returns smallint, sql immutable, body ff6e4bdd
 queue_has_messages(p_queue text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 225920fd
 queue_length(p_namespace text, p_most integer)
-  returns integer, plpgsql stable, body 787c8e0e
+  returns integer, plpgsql stable, body d29beda1
 queue_metrics(p_most integer)
   returns TABLE(queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint, waiting bigint, in_progress bigint), plpgsql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body f02df7c6
 queue_room(p_namespace text, p_window integer, p_enough integer)
@@ -439,7 +445,7 @@ settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps s
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
-  returns void, plpgsql volatile, body 14ea4f0a
+  returns void, plpgsql volatile, body 539dc44a
 smallints(p_array jsonb)
   returns smallint[], sql immutable, body 1313511e
 steps_wait()
@@ -447,9 +453,9 @@ steps_wait()
 submit_tasks(p_requests jsonb[])
   returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 39f3a915
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
-  returns record, plpgsql volatile, body 5b0fdd82
+  returns record, plpgsql volatile, body 33738a21
 take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)
-  returns record, plpgsql volatile, set enable_nestloop=off, body 41ff77f5
+  returns record, plpgsql volatile, set enable_nestloop=off, body a2f3cd6c
 take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
@@ -459,7 +465,7 @@ uuid_v7()
 uuid_v7_floor(p_time timestamp with time zone)
   returns uuid, sql immutable, body 00d5b1aa
 waiting_namespaces()
-  returns text[], plpgsql stable, body 5e14ca3f
+  returns text[], plpgsql stable, body cf6311fb
 wake_due_steps(p_batch integer)
   returns TABLE(popped integer, woken integer, namespaces text[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3d3eff9b
 with_worker(p_result jsonb, p_worker_id text)

@@ -83,6 +83,10 @@ mod tests {
         assert_eq!(passes.most(ROOM, 50), 0);
         passes.claimed(1);
         assert_eq!(passes.most(ROOM, 50), 3);
+        passes.claimed(2);
+        assert_eq!(passes.most(ROOM, 50), 9, "what was not used before counts");
+        passes.claimed(MOST);
+        assert_eq!(passes.left(), MOST, "but not for ever");
     }
 
     #[test]
