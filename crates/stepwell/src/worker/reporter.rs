@@ -1,11 +1,11 @@
 //! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one, or beside it when they
-//! are many. When an orchestrator runs in this process they do not go through the queue: one transaction reports them, applies
+//! are many. While there is enough to do at hand, a few milliseconds later, together with those that have come by then. When an orchestrator runs in this process they do not go through the queue: one transaction reports them, applies
 //! them and brings the next steps.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use sqlx::postgres::PgDatabaseError;
 use tokio::sync::Notify;
@@ -51,7 +51,7 @@ impl Reports {
     pub(super) fn push(&self, report: Report) {
         let mut state = lock(&self.state);
         state.queue.push(report);
-        let wanted = state.under_way.is_empty() || state.queue.len() == MANY;
+        let wanted = (state.under_way.is_empty() && state.queue.len() == 1) || state.queue.len() == MANY;
         drop(state);
         if wanted {
             self.ready.notify_one();
@@ -62,6 +62,12 @@ impl Reports {
     pub(super) fn waiting(&self) -> usize {
         let state = lock(&self.state);
         state.queue.len() + state.under_way.iter().map(|(_, results)| results).sum::<usize>()
+    }
+
+    /// Whether there are results to report, and so few that others may as well come with them.
+    fn are_few(&self) -> bool {
+        let state = lock(&self.state);
+        state.under_way.is_empty() && (1..MANY).contains(&state.queue.len())
     }
 
     /// Whether so many results wait that more would be of no use, with reports of so many.
@@ -132,6 +138,11 @@ pub(super) async fn run(taker: Arc<Taker>) {
     let Taker { shared, lane } = &*taker;
     let reports = &lane.reports;
     loop {
+        let patience = if reports.are_few() { shared.slots.patience() } else { Duration::ZERO };
+        if !patience.is_zero() {
+            let more = tokio::time::timeout(patience, reports.ready.notified());
+            let _ = shared.closing.run_until_cancelled(more).await; // either way they are sent now
+        }
         let batch = reports.set_out(shared.settings.report_batch as usize);
         if batch.is_empty() {
             if shared.closing.is_cancelled() {
@@ -264,7 +275,7 @@ fn replace(report: Report, error: &Error) -> Result<Report, Report> {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use futures_util::FutureExt;
 
     use super::super::outcome::Outcome;
     use super::super::slots::tests::step;
@@ -298,6 +309,22 @@ mod tests {
         assert!(reports.set_out(500).is_empty());
         reports.arrived(claims(&first));
         assert_eq!(claims(&reports.set_out(10)), [1; 10], "that are the most");
+    }
+
+    #[tokio::test]
+    async fn one_result_wakes_a_reporter_and_those_that_join_it_do_not() {
+        let reports = Reports::default();
+        let woken = || reports.ready.notified().now_or_never().is_some();
+        assert!(!reports.are_few(), "there are none");
+        push(&reports, 1, 1);
+        assert!(woken() && reports.are_few());
+        push(&reports, 1, MANY - 2);
+        assert!(!woken() && reports.are_few());
+        push(&reports, 1, 1);
+        assert!(woken() && !reports.are_few(), "they are many");
+        reports.set_out(500);
+        push(&reports, 1, 1);
+        assert!(!woken() && !reports.are_few(), "its time comes when the report has ended");
     }
 
     #[test]

@@ -13,6 +13,12 @@ use crate::signals::lock;
 use crate::store::ClaimedStep;
 use crate::telemetry::metrics::{HasSlots, SlotUse};
 
+/// How long results wait for others at most: little beside what these steps take, and enough for a report of several.
+const PATIENCE: Duration = Duration::from_millis(5);
+
+/// How many results may come in that time: where there are more, waiting brings no larger reports.
+const GATHER: f64 = 10.0;
+
 /// What a taker got.
 #[derive(Debug)]
 pub enum Taken {
@@ -164,6 +170,18 @@ impl Slots {
         let mut state = lock(&self.state);
         let ahead = self.ahead(&mut state);
         Room { steps: self.missing(&state, ahead), brief: self.are_brief(ahead) }
+    }
+
+    /// How long results may wait for others to be reported with: half as long as the steps at hand last at the recent rate, so
+    /// that the slots have work when what the report brings comes. Not at all where steps end so fast that their results come
+    /// together anyway.
+    pub(super) fn patience(&self) -> Duration {
+        let mut state = lock(&self.state);
+        let rate = state.rate.current();
+        if state.buffer.is_empty() || rate * PATIENCE.as_secs_f64() > GATHER {
+            return Duration::ZERO;
+        }
+        PATIENCE.min(Duration::from_secs_f64(state.buffer.len() as f64 / 2.0 / rate.max(1.0)))
     }
 
     fn are_brief(&self, ahead: usize) -> bool {
@@ -486,12 +504,29 @@ pub(super) mod tests {
         assert_eq!(slow, slots.concurrency);
         assert_eq!(slots.demand(0, slow), slow, "free slots do not wait for a report");
         let per_second = 10.0 * slow as f64 / slots.prefetch.as_secs_f64();
-        let later = Instant::now() + Duration::from_secs(60); // the rate stays until then
-        slots.state.lock().unwrap().rate = Rate { since: later, finished: 0, per_second };
+        set_rate(&slots, per_second);
         let all = slots.demand(0, 0);
         assert!(all > 2 * slow, "{all}");
         assert_eq!([2, all / 2, all].map(|coming| slots.demand(0, coming)), [all - 2, all - all / 2, 0]);
         assert_eq!(slots.demand(0, all - 1), 0, "so little is not worth a claim");
+    }
+
+    #[test]
+    fn results_wait_for_others_while_there_is_enough_to_do_and_others_are_few() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
+        assert_eq!(slots.patience(), Duration::ZERO, "nothing is at hand");
+        slots.put_at_hand(vec![step(), step()], Instant::now());
+        let patience = [0.0, 10.0, 500.0, 1e5].map(|per_second| {
+            set_rate(&slots, per_second);
+            slots.patience()
+        });
+        assert_eq!(patience, [PATIENCE, PATIENCE, Duration::from_millis(2), Duration::ZERO]);
+    }
+
+    /// That stays.
+    fn set_rate(slots: &Slots, per_second: f64) {
+        let since = Instant::now() + Duration::from_secs(60);
+        slots.state.lock().unwrap().rate = Rate { since, finished: 0, per_second };
     }
 
     #[test]
