@@ -586,6 +586,72 @@ async fn a_claim_whose_answer_was_lost_expires_although_its_worker_lives() -> Re
     db.finish().await
 }
 
+/// What steps are is asked after they were claimed: when that fails, nobody would execute them before their lease has passed.
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_of_which_nobody_can_say_what_they_are_are_given_back_uncounted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.lease = Duration::from_secs(3600);
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(2)]).await?;
+    let worker = worker(orchestrator.database(), 2, counting(&["a", "b"], &Executions::default())).await?;
+    let mut session = db.session().await?;
+    session.run("alter function stepwell.describe_steps rename to away").await?;
+    let mut tasks = vec![submit(&client, "test/chain", r#"{"n": 0}"#).await?];
+    let requests: Vec<_> = (1..20).map(|n| request("test/chain", format!(r#"{{"n": {n}}}"#))).collect();
+    tasks.extend(client.submit(&requests).await?.iter().map(|submitted| submitted.task_id));
+    eventually("twenty claims in vain", async || {
+        Ok((session.value::<i64>("select last_value from stepwell.claims_claim_id_seq").await? >= 20).then_some(()))
+    })
+    .await?;
+
+    session.run("alter function stepwell.away rename to describe_steps").await?;
+    wait(&client, &tasks).await?;
+    for (n, task) in tasks.into_iter().enumerate() {
+        assert_eq!(step(&client, task, "b").await?, ("complete".into(), 1, (n + 2).to_string()));
+        assert_eq!(step(&client, task, "a").await?.1, 1, "as if nothing had been");
+    }
+    drop(session);
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+/// As many as a process remembers, and one more.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_worker_that_has_to_forget_workflows_still_knows_those_of_its_steps() -> Result<()> {
+    const REMEMBERED: usize = 1_000;
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    let mut session = db.session().await?;
+    let definition = serde_json::to_string(&chain(1))?;
+    let named = definition.replace(r#""name":"chain""#, r#""name":"w' || n || '""#);
+    session
+        .run(&format!("select stepwell.register_workflow(('{named}')::jsonb) from generate_series(0, {REMEMBERED}) n"))
+        .await?;
+    let handlers = || counting(&["a"], &Executions::default());
+    let first = worker(orchestrator.database(), 2, handlers()).await?;
+    let requests: Vec<_> = (0..REMEMBERED).map(|n| request(&format!("test/w{n}"), r#"{"n": 0}"#)).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    wait(&client, &tasks).await?;
+    first.stop(PATIENCE).await;
+
+    let requests = [0, REMEMBERED].map(|n| request(&format!("test/w{n}"), r#"{"n": 0}"#));
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    eventually("both are in the queue", async || Ok((session.queued("test_queue").await? == 2).then_some(()))).await?;
+    let second = worker(orchestrator.database(), 2, handlers()).await?;
+    wait(&client, &tasks).await?;
+    for task in tasks {
+        assert_eq!(step(&client, task, "a").await?, ("complete".into(), 1, "1".into()));
+    }
+    drop(session);
+    second.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_attempt_that_lost_its_lease_changes_nothing() -> Result<()> {
     let db = TestDatabase::new().await?;

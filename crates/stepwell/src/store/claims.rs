@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use sqlx::postgres::types::PgInterval;
 use uuid::Uuid;
 
-use super::{OrFail, Store};
+use super::{ClaimedRow, OrFail, Store};
 use crate::error::Result;
 use crate::telemetry::traces::StepTrace;
 
@@ -75,12 +75,14 @@ struct Columns {
 impl Columns {
     fn of(steps: &[Arc<ClaimedStep>]) -> Self {
         let mut columns = Self::default();
-        for step in steps {
-            columns.claims.push(step.claim_id);
-            columns.tasks.push(step.task_id);
-            columns.positions.push(step.position);
-        }
+        steps.iter().for_each(|step| columns.push(step.claim_id, step.task_id, step.position));
         columns
+    }
+
+    fn push(&mut self, claim: i64, task: Uuid, position: i16) {
+        self.claims.push(claim);
+        self.tasks.push(task);
+        self.positions.push(position);
     }
 }
 
@@ -108,7 +110,7 @@ impl Store {
             .fetch_all(self)
             .await
             .or_fail(self)?;
-        self.describe(rows).await
+        self.describe(worker_id, rows).await
     }
 
     /// Reports results, each the JSON text that `stepwell.report_results` describes. Returns the 1-based places of those
@@ -124,12 +126,22 @@ impl Store {
 
     /// Gives steps back unexecuted, the attempt not counted. Returns how many were still held.
     pub async fn release_steps(&self, worker_id: &str, steps: &[Arc<ClaimedStep>], delay: Duration) -> Result<i32> {
-        let columns = Columns::of(steps);
+        self.release(worker_id, Columns::of(steps), delay).await
+    }
+
+    /// The same for steps of which no more is known than that they are claimed.
+    pub(super) async fn release_rows(&self, worker_id: &str, rows: &[ClaimedRow]) -> Result<i32> {
+        let mut columns = Columns::default();
+        rows.iter().for_each(|row| columns.push(row.claim_id, row.task_id, row.position));
+        self.release(worker_id, columns, Duration::ZERO).await
+    }
+
+    async fn release(&self, worker_id: &str, columns: Columns, delay: Duration) -> Result<i32> {
         sqlx::query_scalar("select stepwell.release_steps($1, $2, $3, $4, $5)")
             .bind(worker_id)
-            .bind(&columns.claims)
-            .bind(&columns.tasks)
-            .bind(&columns.positions)
+            .bind(columns.claims)
+            .bind(columns.tasks)
+            .bind(columns.positions)
             .bind(whole_seconds(delay))
             .fetch_one(self)
             .await

@@ -87,29 +87,57 @@ impl ClaimedRow {
 pub(super) struct Definitions(Mutex<HashMap<i32, Arc<[StepDefinition]>>>);
 
 impl Store {
-    /// Claimed steps with what they are.
-    pub(super) async fn describe(&self, rows: Vec<ClaimedRow>) -> Result<Vec<ClaimedStep>> {
-        let mut unknown: Vec<i32> = {
-            let known = lock(&self.definitions.0);
-            rows.iter().map(|row| row.workflow_id).filter(|id| !known.contains_key(id)).collect()
-        };
-        unknown.sort_unstable();
-        unknown.dedup();
-        if !unknown.is_empty() {
-            self.learn(&unknown).await?;
+    /// Claimed steps with what they are. When that cannot be read they are given back, not counted as attempts: nobody else knows
+    /// that they are claimed.
+    pub(super) async fn describe(&self, worker_id: &str, rows: Vec<ClaimedRow>) -> Result<Vec<ClaimedStep>> {
+        match self.definitions_of(&rows).await {
+            Ok(definitions) => rows
+                .into_iter()
+                .map(|row| {
+                    definitions
+                        .get(&row.workflow_id)
+                        .and_then(|steps| row.described(steps))
+                        .ok_or(sqlx::Error::RowNotFound)
+                })
+                .collect::<Result<_, _>>()
+                .or_fail(self),
+            Err(error) => {
+                if let Err(error) = self.release_rows(worker_id, &rows).await {
+                    tracing::warn!(%error, steps = rows.len(), "steps could not be given back; their claims expire");
+                }
+                Err(error)
+            }
         }
-        let known = lock(&self.definitions.0);
-        rows.into_iter()
-            .map(|row| {
-                known.get(&row.workflow_id).and_then(|steps| row.described(steps)).ok_or(sqlx::Error::RowNotFound)
-            })
-            .collect::<Result<_, _>>()
-            .or_fail(self)
     }
 
-    async fn learn(&self, workflow_ids: &[i32]) -> Result<()> {
+    /// The same after a call that has done more than to claim them, which has not failed when they cannot be described.
+    pub(super) async fn describe_if_possible(&self, worker_id: &str, rows: Vec<ClaimedRow>) -> Vec<ClaimedStep> {
+        self.describe(worker_id, rows).await.unwrap_or_else(|error| {
+            tracing::warn!(%error, "what claimed steps are cannot be read, they are given back");
+            Vec::new()
+        })
+    }
+
+    /// Of the rows' workflows, their steps.
+    async fn definitions_of(&self, rows: &[ClaimedRow]) -> Result<HashMap<i32, Arc<[StepDefinition]>>> {
+        let mut definitions = HashMap::new();
+        let mut unknown = Vec::new();
+        {
+            let known = lock(&self.definitions.0);
+            for row in rows {
+                match known.get(&row.workflow_id) {
+                    Some(steps) => _ = definitions.insert(row.workflow_id, steps.clone()),
+                    None => unknown.push(row.workflow_id),
+                }
+            }
+        }
+        if unknown.is_empty() {
+            return Ok(definitions);
+        }
+        unknown.sort_unstable();
+        unknown.dedup();
         let steps: Vec<StepDefinition> = sqlx::query_as("select * from stepwell.describe_steps($1)")
-            .bind(workflow_ids)
+            .bind(unknown)
             .fetch_all(self)
             .await
             .or_fail(self)?;
@@ -118,8 +146,10 @@ impl Store {
             known.clear();
         }
         for steps in steps.chunk_by(|one, next| one.workflow_id == next.workflow_id) {
-            known.insert(steps[0].workflow_id, steps.into());
+            let (workflow, steps): (_, Arc<[_]>) = (steps[0].workflow_id, steps.into());
+            known.insert(workflow, steps.clone());
+            definitions.insert(workflow, steps);
         }
-        Ok(())
+        Ok(definitions)
     }
 }

@@ -275,7 +275,8 @@ impl Store {
             .fetch_all(self)
             .await;
         let (mut outcome, claimed) = rows.and_then(|rows| Initialized::read(&rows)).or_fail(self)?;
-        outcome.claimed = self.describe(claimed).await?;
+        let worker_id = appetite.map_or("", |appetite| appetite.worker_id);
+        outcome.claimed = self.describe_if_possible(worker_id, claimed).await;
         Ok(outcome)
     }
 
@@ -292,7 +293,7 @@ impl Store {
             .fetch_all(self)
             .await;
         let (mut begun, claimed) = rows.and_then(|rows| Begun::read(&rows)).or_fail(self)?;
-        begun.initialized.claimed = self.describe(claimed).await?;
+        begun.initialized.claimed = self.describe_if_possible(appetite.worker_id, claimed).await;
         Ok(begun)
     }
 
@@ -342,7 +343,7 @@ impl Store {
             .fetch_all(self)
             .await;
         let (mut settled, claimed) = rows.and_then(|rows| Settled::read(&rows)).or_fail(self)?;
-        settled.claimed = self.describe(claimed).await?;
+        settled.claimed = self.describe_if_possible(worker_id, claimed).await;
         Ok(settled)
     }
 
