@@ -1,8 +1,8 @@
 -- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
 
 -- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE, send_QUEUE, offer_QUEUE and count_QUEUE.
--- Messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that index would
--- only be written.
+-- Messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that
+-- index would only be written.
 -- Called by: register_workflow, workers and this migration. Locks: the queue's table, briefly.
 create function stepwell.create_queue(p_queue text) returns void
 language plpgsql as $$
