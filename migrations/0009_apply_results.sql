@@ -46,7 +46,8 @@ begin
   end if;
   loop
     with locked as (
-      select q.ctid, sum(stepwell.results_in(q.message)) over (order by q.msg_id) - stepwell.results_in(q.message) as before
+      select q.ctid, coalesce(sum(stepwell.results_in(q.message))
+                                over (order by q.msg_id rows between unbounded preceding and 1 preceding), 0) as before
         from (select c.ctid, c.msg_id, c.message from pgmq.q_step_results c where c.vt <= clock_timestamp()
                order by c.msg_id limit v_most for update skip locked) q
     ), popped as (

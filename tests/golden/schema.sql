@@ -359,7 +359,7 @@ pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times time
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 10d5a554
 pop_results(p_batch integer, OUT results jsonb[], OUT times timestamp with time zone[], OUT workers text[])
-  returns record, plpgsql volatile, body d6e4b439
+  returns record, plpgsql volatile, body 1537150d
 pop_step_results(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 03482be2
 pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])

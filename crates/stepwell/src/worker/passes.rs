@@ -9,8 +9,9 @@ use super::slots::Room;
 /// moves on at a quarter of the speed at least.
 const EACH: usize = 3;
 
-/// No more than that, however many have come.
-const MOST: usize = 6_000;
+/// As many as for so many claims of the last one's size, however many have come: what a worker claims at a time is what it finishes
+/// soon, so what stands in a queue never waits longer than it takes to finish a few of these.
+const KEPT: usize = 4;
 
 /// Of one lane.
 #[derive(Debug, Default)]
@@ -30,7 +31,7 @@ impl Passes {
     /// A claim has brought so many steps from the queues.
     pub(super) fn claimed(&self, steps: usize) {
         // It cannot fail: there always is a next value.
-        let _ = self.left.fetch_update(Relaxed, Relaxed, |left| Some((left + steps * EACH).min(MOST)));
+        let _ = self.left.fetch_update(Relaxed, Relaxed, |left| Some((left + steps * EACH).min(KEPT * steps * EACH)));
     }
 
     /// How many may still pass before something has to come from the queues.
@@ -85,8 +86,10 @@ mod tests {
         assert_eq!(passes.most(ROOM, 50), 3);
         passes.claimed(2);
         assert_eq!(passes.most(ROOM, 50), 9, "what was not used before counts");
-        passes.claimed(MOST);
-        assert_eq!(passes.left(), MOST, "but not for ever");
+        (0..9).for_each(|_| passes.claimed(10));
+        assert_eq!(passes.left(), 120, "but not all of it for ever: thirty for each of four claims");
+        passes.claimed(1);
+        assert_eq!(passes.left(), 12, "where a worker finishes little, little may pass");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Sends results: at once when no report is under way, otherwise all that came meanwhile in the next one, or beside it when they
-//! are many. While there is enough to do at hand, a few milliseconds later, together with those that have come by then. When an orchestrator runs in this process they do not go through the queue: one transaction reports them, applies
-//! them and brings the next steps.
+//! are many. While there is enough to do at hand, a few milliseconds later, together with those that have come by then. When an
+//! orchestrator runs in this process they do not go through the queue: one transaction reports them, applies them and brings the
+//! next steps.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
