@@ -185,7 +185,7 @@ begin
   end if;
   v_left := p_take - coalesce(cardinality(v_applied.handed_task_ids), 0);
   v_share := greatest(v_left / greatest(cardinality(p_namespaces), 1), 1);
-  if v_left > 0 and exists (select from stepwell.ready_steps) and not stepwell.results_wait() then
+  if v_left > 0 and cardinality(p_claims) > 1 and exists (select from stepwell.ready_steps) and not stepwell.results_wait() then
     foreach v_namespace in array p_namespaces loop
       continue when v_left = 0 or not stepwell.may_pass(v_namespace);
       v_next := stepwell.take_ready_steps(v_namespace, least(v_share, v_left));

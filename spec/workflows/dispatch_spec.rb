@@ -38,6 +38,17 @@ RSpec.describe "dispatch" do
     end
   end
 
+  it "does tasks of one priority strictly by age where one thread executes them, however many wait" do
+    gate = Queue.new
+    define_single { |step| gate.pop if step.context["wait"] }
+    start_stepwell(concurrency: 1)
+    tasks = [Stepwell.submit("spec/single", { wait: true }), *Array.new(300) { Stepwell.submit("spec/single") }]
+    eventually { gate.num_waiting == 1 && Stepwell.queues.first.ready > 100 }
+    gate << 1
+    Stepwell.wait_all(tasks, timeout: 60)
+    expect(Specs::Steps.executed.map(&:first)).to eq(tasks.map(&:id))
+  end
+
   # Twice as much urgent work as can be done, for two seconds. A level is worth 20 ms here, so the low tasks of the
   # beginning give way to what comes within 15 x 20 ms, and to nothing that comes later.
   it "does low-priority tasks within their bound under a standing overload of urgent ones" do

@@ -23,6 +23,9 @@ impl Taker {
         if shared.lanes.len() > 1 || shared.quiet.is_cancelled() {
             return None;
         }
+        if shared.settings.concurrency == 1 && results > 1 {
+            return None; // who does one after the other does them in the order of the queue
+        }
         let steps = lane.passes.most(shared.slots.lacks(), results);
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
         (steps > 0).then_some(Appetite {
