@@ -126,8 +126,9 @@ const KNOWN: &str = "
       from (select t.task_id, t.state in ('complete', 'error', 'cancelled', 'resolved') as ended
               from unnest($1::uuid[]) as i (id) join stepwell.tasks t on t.task_id = i.id
              union all
-            select stepwell.as_uuid(d.message ->> 'task_id'), true from stepwell.dead_letters d
-             where d.queue = 'task_requests' and stepwell.as_uuid(d.message ->> 'task_id') = any ($1)) k";
+            select i.id, true
+              from unnest($1::uuid[]) as i (id) join stepwell.dead_letters d on stepwell.as_uuid(d.message ->> 'task_id') = i.id
+             where d.queue = 'task_requests') k";
 
 impl Store {
     /// Submits requests, each the JSON text that `stepwell.submit_tasks` describes, all or none.
@@ -226,7 +227,7 @@ impl Store {
 
     /// Which of these tasks have a row.
     pub(crate) async fn tasks_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        sqlx::query_scalar("select task_id from stepwell.tasks where task_id = any ($1)")
+        sqlx::query_scalar("select t.task_id from unnest($1::uuid[]) as i (id) join stepwell.tasks t on t.task_id = i.id")
             .bind(task_ids)
             .fetch_all(self)
             .await
@@ -249,21 +250,19 @@ impl Store {
     /// which a request that is being taken up is in one place or the other.
     pub async fn unknown_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
         // Ids in requests are texts, nearly always as PostgreSQL writes them; to cast them all takes ten times as long. Not
-        // exists: with many of both, "not in" would compare each with each.
+        // exists: with many of both, "not in" would compare each with each. Offset 0: so that no messages come into the hash table.
         sqlx::query_scalar(
             "with unseen as materialized (
                select i.id from unnest($1::uuid[]) as i (id)
-                where not exists (select from stepwell.queued_requests q where q.message ->> 'task_id' = i.id::text)
+                where not exists (select from (select r.message ->> 'task_id' as id from stepwell.queued_requests r offset 0) q
+                                   where q.id = i.id::text)
              ), missing as materialized (
                select id from unseen where not exists (select from stepwell.tasks t where t.task_id = id)
              )
-             select id from missing
-              where id not in (
-                  select stepwell.as_uuid(message ->> 'task_id') from stepwell.queued_requests
-                   where stepwell.as_uuid(message ->> 'task_id') = any ($1)
-                  union all
-                  select stepwell.as_uuid(message ->> 'task_id') from stepwell.dead_letters
-                   where queue = 'task_requests' and stepwell.as_uuid(message ->> 'task_id') = any ($1))",
+             select m.id from missing m
+              where not exists (select from stepwell.queued_requests q where stepwell.as_uuid(q.message ->> 'task_id') = m.id)
+                and not exists (select from stepwell.dead_letters d
+                                 where d.queue = 'task_requests' and stepwell.as_uuid(d.message ->> 'task_id') = m.id)",
         )
         .bind(task_ids)
         .fetch_all(self)
