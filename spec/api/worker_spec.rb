@@ -78,4 +78,28 @@ RSpec.describe Stepwell::Worker do
 
     expect(Stepwell.submit("spec/outer", { n: 1 }).wait(timeout: 20).result(:only)).to eq(20)
   end
+
+  # What the extension looks up once it looks up when it is loaded: Ruby may switch threads in there, and a thread that
+  # waited for the other, with Ruby's lock, would wait for ever.
+  it "lets its threads get their first steps at the same time, wherever Ruby switches between them" do
+    process = run_ruby(<<~RUBY)
+      Object.singleton_class.prepend(Module.new do
+        def const_get(name, *)
+          sleep 0.2 if name.to_s.start_with?("Stepwell::Native")
+          super
+        end
+      end)
+      code = Class.new(Stepwell::StepHandler) { define_method(:call) { |step| step.context["n"] } }
+      Stepwell.workflow("spec/single") { step :only, code }
+      orchestrator = Stepwell::Orchestrator.embedded
+      tasks = Stepwell.submit_all(Array.new(50) { |n| { workflow: "spec/single", context: { n: n } } })
+      worker = Stepwell::Worker.new(namespaces: "spec", concurrency: 10).start
+      Stepwell.wait_all(tasks, timeout: 20)
+      puts tasks.sum { |task| task.result(:only) }
+      worker.stop
+      orchestrator.stop
+    RUBY
+    expect(process.gets).to eq("1225")
+    expect(process.wait).to be_success
+  end
 end

@@ -34,7 +34,7 @@ struct RequestInput {
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Client", ruby.class_object())?;
+    let class = crate::define_class::<NativeClient>(ruby, native, "Client")?;
     class.define_singleton_method("new", function!(new, 1))?;
     class.define_method("register", method!(register, 1))?;
     class.define_method("submit", method!(submit, 1))?;

@@ -17,7 +17,7 @@ struct NativeCluster {
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Cluster", ruby.class_object())?;
+    let class = crate::define_class::<NativeCluster>(ruby, native, "Cluster")?;
     class.define_singleton_method("join", function!(join, 1))?;
     class.define_method("url", method!(url, 0))?;
     class.define_method("leave", method!(leave, 0))?;

@@ -13,7 +13,7 @@ use crate::gvl::block_on;
 pub(crate) struct NativeDatabase(pub(crate) Guarded<Databases>);
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Database", ruby.class_object())?;
+    let class = crate::define_class::<NativeDatabase>(ruby, native, "Database")?;
     class.define_singleton_method("connect", function!(connect, 2))?;
     class.define_method("url", method!(url, 0))?;
     class.define_method("place", method!(place, 1))?;

@@ -16,11 +16,11 @@ pub(crate) struct NativeConfig {
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let workflow = native.define_class("Workflow", ruby.class_object())?;
+    let workflow = crate::define_class::<NativeWorkflow>(ruby, native, "Workflow")?;
     workflow.define_singleton_method("from_json", function!(from_json, 1))?;
     workflow.define_singleton_method("from_yaml", function!(from_yaml, 2))?;
     workflow.define_method("to_json", method!(to_json, 0))?;
-    let config = native.define_class("Config", ruby.class_object())?;
+    let config = crate::define_class::<NativeConfig>(ruby, native, "Config")?;
     config.define_singleton_method("load", function!(load, 2))?;
     config.define_method("concurrency", method!(|config: &NativeConfig| config.config.worker.concurrency, 0))?;
     config.define_method("database_url", method!(|config: &NativeConfig| config.config.database.url.clone(), 0))?;

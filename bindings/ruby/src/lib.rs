@@ -19,7 +19,7 @@ mod runtime;
 mod step;
 mod worker;
 
-use magnus::{Error, Module, Ruby};
+use magnus::{Error, Module, RClass, RModule, Ruby, TypedData};
 
 #[magnus::init(name = "stepwell_native")]
 fn init(ruby: &Ruby) -> Result<(), Error> {
@@ -35,4 +35,12 @@ fn init(ruby: &Ruby) -> Result<(), Error> {
     step::init(ruby, native)?;
     worker::init(ruby, native)?;
     Ok(())
+}
+
+/// Defines the class of a wrapped type and lets magnus look it up, while no other thread can want to. It would otherwise do so when
+/// the first value is wrapped, by a call of Ruby within a `OnceLock`: Ruby may switch threads in there, and the next that wraps a
+/// value waits for that lock with the GVL, without which it is never opened.
+fn define_class<T: TypedData>(ruby: &Ruby, native: RModule, name: &str) -> Result<RClass, Error> {
+    native.define_class(name, ruby.class_object())?;
+    Ok(T::class(ruby))
 }

@@ -14,7 +14,7 @@ struct NativeEndpoint(Guarded<std::sync::Arc<Endpoint>>);
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     native.define_singleton_method("metrics", function!(text, 1))?;
     native.define_singleton_method("listen", function!(listen, 1))?;
-    let class = native.define_class("Endpoint", ruby.class_object())?;
+    let class = crate::define_class::<NativeEndpoint>(ruby, native, "Endpoint")?;
     class.define_singleton_method("serve", function!(serve, 2))?;
     class.define_method("address", method!(address, 0))?;
     class.define_method("stop", method!(stop, 0))

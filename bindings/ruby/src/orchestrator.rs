@@ -15,7 +15,7 @@ use crate::gvl::block_on;
 struct NativeOrchestrator(Guarded<Arc<Orchestrator>>);
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Orchestrator", ruby.class_object())?;
+    let class = crate::define_class::<NativeOrchestrator>(ruby, native, "Orchestrator")?;
     class.define_singleton_method("embedded", function!(embedded, 1))?;
     class.define_method("database", method!(database, 0))?;
     class.define_method("running?", method!(running, 0))?;

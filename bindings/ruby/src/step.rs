@@ -20,7 +20,7 @@ impl NativeStep {
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Step", ruby.class_object())?;
+    let class = crate::define_class::<NativeStep>(ruby, native, "Step")?;
     class.define_method("task_id", method!(|step: &NativeStep| step.step.task_id.to_string(), 0))?;
     class.define_method("name", method!(|step: &NativeStep| step.step.name.clone(), 0))?;
     class.define_method("workflow", method!(|step: &NativeStep| step.step.workflow.clone(), 0))?;

@@ -45,7 +45,7 @@ enum RetryAfterInput {
 }
 
 pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
-    let class = native.define_class("Worker", ruby.class_object())?;
+    let class = crate::define_class::<NativeWorker>(ruby, native, "Worker")?;
     class.define_singleton_method("start", function!(start, 3))?;
     class.define_method("id", method!(id, 0))?;
     class.define_method("take", method!(take, 0))?;

@@ -227,11 +227,13 @@ impl Store {
 
     /// Which of these tasks have a row.
     pub(crate) async fn tasks_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        sqlx::query_scalar("select t.task_id from unnest($1::uuid[]) as i (id) join stepwell.tasks t on t.task_id = i.id")
-            .bind(task_ids)
-            .fetch_all(self)
-            .await
-            .or_fail(self)
+        sqlx::query_scalar(
+            "select t.task_id from unnest($1::uuid[]) as i (id) join stepwell.tasks t on t.task_id = i.id",
+        )
+        .bind(task_ids)
+        .fetch_all(self)
+        .await
+        .or_fail(self)
     }
 
     /// Those of these tasks that have ended, in no order.
