@@ -42,7 +42,7 @@ RSpec.describe "dispatch" do
     gate = Queue.new
     define_single { |step| gate.pop if step.context["wait"] }
     start_stepwell(concurrency: 1)
-    tasks = [Stepwell.submit("spec/single", { wait: true }), *Array.new(300) { Stepwell.submit("spec/single") }]
+    tasks = [Stepwell.submit("spec/single", { wait: true })] + Array.new(300) { Stepwell.submit("spec/single") }
     eventually { gate.num_waiting == 1 && Stepwell.queues.first.ready > 100 }
     gate << 1
     Stepwell.wait_all(tasks, timeout: 60)
