@@ -3,14 +3,22 @@
 -- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE, send_QUEUE, offer_QUEUE and count_QUEUE.
 -- Messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that
 -- index would only be written.
--- Called by: register_workflow, workers and this migration. Locks: the queue's table, briefly.
+-- Called by: register_workflow, workers and this migration. Locks: the queue's name.
 create function stepwell.create_queue(p_queue text) returns void
 language plpgsql as $$
 begin
   if to_regprocedure(pg_catalog.format('stepwell.%I(jsonb[], integer)', 'send_' || p_queue)) is not null then
     return;
   end if;
-  perform pgmq.create(p_queue); -- locks the queue's name; nothing when it exists
+  -- Of two that make it at once the second has waited here, and must not go on: pgmq.create would make the index again that is
+  -- dropped below, and lock the table for that while others read it and send to it. Looked up in the table, because what the
+  -- session knows of functions may be older than the wait.
+  perform pgmq.acquire_queue_lock(p_queue);
+  if exists (select from pg_catalog.pg_proc p
+              where p.pronamespace = 'stepwell'::regnamespace and p.proname = ('send_' || p_queue)::name) then
+    return;
+  end if;
+  perform pgmq.create(p_queue);
   execute pg_catalog.format(
     'alter table pgmq.%I set (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 5000,
        autovacuum_vacuum_insert_scale_factor = 0, autovacuum_vacuum_insert_threshold = 50000,

@@ -273,7 +273,7 @@ count_steps(p_namespace text, p_steps integer)
 count_task_requests(p_most integer)
   returns integer, plpgsql stable, body a595c76f
 create_queue(p_queue text)
-  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ccad5a1a
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6acde5b1
 create_queue_functions(p_queue text)
   returns void, plpgsql volatile, body 6073f1c1
 cut_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
