@@ -275,6 +275,32 @@ async fn a_registered_version_is_immutable() -> Result<()> {
     db.finish().await
 }
 
+/// Who locked the table again would wait for who uses it, and those for him.
+#[tokio::test]
+async fn of_two_that_make_a_queue_at_once_the_second_does_not_touch_its_table() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let (mut session, mut other) = (db.session().await?, db.session().await?);
+    let make = "select stepwell.create_queue('late_queue')";
+    session.run("begin").await?;
+    session.run(make).await?;
+    let waiting = other.pid();
+    let second = tokio::spawn(async move {
+        other.run("begin").await?;
+        other.run(make).await?;
+        let locks = "select count(*) from pg_locks l join pg_class c on c.oid = l.relation
+                      where l.pid = pg_backend_pid() and c.relname like 'q\\_late\\_queue%' and l.mode <> 'AccessShareLock'";
+        let locks: i64 = other.value(locks).await?;
+        other.run("commit").await?;
+        anyhow::Ok(locks)
+    });
+    db.session().await?.until_blocked(waiting, session.pid()).await?;
+    session.run("commit").await?;
+    assert_eq!(second.await??, 0);
+    assert_eq!(session.queued("late_queue").await?, 0);
+    drop(session);
+    db.finish().await
+}
+
 #[tokio::test]
 async fn a_workflow_stays_as_long_as_it_has_tasks() -> Result<()> {
     let db = TestDatabase::new().await?;
