@@ -53,12 +53,7 @@ module Bench
     # @yieldparam name [String] of a database that knows the workflows
     def database(context)
       context.cluster.create(template: context.migrated).tap do |name|
-        %w[chain single].each do |kind|
-          runner = Stepwell.runner("Rust", context.cluster.url(name), log: context.log, kind: kind, mode: "serve",
-                                                                      roles: "client")
-          runner.ready
-          runner.stop
-        end
+        Filling.define(context, name, %w[chain single])
         yield name
       end
     end

@@ -9,11 +9,12 @@ require "tempfile"
 %w[statistics cluster contestant stepwell measurement filling context result targets peer report plot].each do |name|
   require_relative "support/#{name}"
 end
-%w[floor throughput latency fleets growth payload logging soak peers].each { |name| require_relative name }
+%w[floor throughput latency fleets growth backlog payload logging soak peers].each { |name| require_relative name }
 
 module Bench
   ALL = { "floor" => Floor, "throughput" => Throughput, "latency" => Latency, "fleets" => Fleets,
-          "growth" => Growth, "payload" => Payload, "logging" => Logging, "soak" => Soak, "peers" => Peers }.freeze
+          "growth" => Growth, "backlog" => Backlog, "payload" => Payload,
+          "logging" => Logging, "soak" => Soak, "peers" => Peers }.freeze
 
   # One run, from the command line to the report.
   class Run

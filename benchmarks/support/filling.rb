@@ -54,6 +54,16 @@ module Bench
 
     module_function
 
+    # Makes the workflows known, as a process that knows them does.
+    def define(context, database, kinds)
+      kinds.each do |kind|
+        runner = Stepwell.runner("Rust", context.cluster.url(database), log: context.log, kind: kind, mode: "serve",
+                                                                        roles: "client")
+        runner.ready
+        runner.stop
+      end
+    end
+
     def finished(cluster, database, tasks)
       cluster.query(FINISHED.gsub("TASKS", tasks.to_s), database: database) unless tasks.zero?
     end

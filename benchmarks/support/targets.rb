@@ -18,6 +18,7 @@ module Bench
       [:grown_to_empty, "throughput with 1,000,000 finished tasks against an empty database", :more, 0.9, "×"],
       [:wal, "WAL a step, 4-step chain, tiny payload", :less, 1_800.0, "B"],
       [:info_to_warn, "4-step chains with log lines at info against warn, steps/s", :more, 0.98, "×"],
+      [:backlog_memory, "growth of the orchestrator's memory from 100,000 to 1,000,000 waiting tasks", :less, 5.0, "%"],
       [:memory, "memory of a Ruby worker process with 10 threads", :less, 90.0, "MB"],
       [:memory_growth, "growth of that memory over 1,000,000 steps", :less, 5.0, "%"]
     ].map { |values| Target.new(*values) }.freeze
