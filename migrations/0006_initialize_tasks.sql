@@ -1,9 +1,10 @@
 -- Hop 2 of 5: turns requests into tasks with steps and enqueues the root steps; then fills the queues with what waits for
 -- its turn.
 -- Called by: the orchestrator's request loop. p_batch: at most this many requests, and as many steps to fill up with.
--- p_traced: whether to return the trace contexts that came with requests. p_worker_id: a worker beside the orchestrator, which
--- finds the queues of p_namespaces empty: of a request that came alone up to p_take root steps come back claimed for it for
--- p_lease, as claim_steps returns them. The last row has the outcome, and nulls where there is no step.
+-- p_traced: whether to return the trace contexts that came with requests. p_worker_id: a worker beside the orchestrator: up to
+-- p_take root steps of p_namespaces, before which no others wait for a place in a queue, come back claimed for it for p_lease, as
+-- claim_steps returns them; of several requests only where it takes several. How many may pass what stands in the queues is the
+-- worker's business. The last row has the outcome, and nulls where there is no step.
 -- Locks: the messages it pops (SKIP LOCKED), then as dispatch_steps. Tasks: -> in_progress, pending (to be validated) or error
 -- (rejected). Steps: -> enqueued (roots) or pending.
 create function stepwell.initialize_tasks(
@@ -51,7 +52,16 @@ begin
       return;
     end if;
   end if;
-  select * into v_outcome from stepwell.initialize_requests(v_messages, v_times);
+  select * into v_outcome
+    from stepwell.initialize_requests(v_messages, v_times, p_namespaces, case when p_take > 1 then p_take else 0 end);
+  if v_outcome.handed_task_ids is not null then
+    perform stepwell.count_steps(v_outcome.handed_namespace, cardinality(v_outcome.handed_task_ids));
+    return query
+      select null::integer, null::integer, null::integer, null::integer, null::integer, null::text[], null::uuid[], null::text, c.*
+        from stepwell.claim_named(v_outcome.handed_namespace, v_outcome.handed_task_ids, v_outcome.handed_positions,
+                                  array_fill(1::smallint, array[cardinality(v_outcome.handed_task_ids)]), null, p_worker_id,
+                                  p_lease) c;
+  end if;
   return query
     select v_outcome.popped, v_outcome.initialized, v_outcome.rejected, v_outcome.unvalidated, v_outcome.dead,
            v_outcome.namespaces || d.namespaces, v_outcome.finished,
@@ -190,15 +200,19 @@ end
 $$;
 
 -- initialize_tasks without the queue. Which workflow each request means, and what is wrong with it: dead: no task can be made of it;
--- problem: the task is made, in error, so that whoever submitted it sees why.
+-- problem: the task is made, in error, so that whoever submitted it sees why. Of the root steps up to p_take are left to the
+-- caller, who claims them, with attempt 1, for a worker of p_takers: handed_*, null when there are none.
 -- Called by: initialize_tasks, cancel_task (for a task still in the queue).
-create function stepwell.initialize_requests(p_messages jsonb[], p_times timestamptz[])
+create function stepwell.initialize_requests(
+  p_messages jsonb[], p_times timestamptz[], p_takers text[] default '{}', p_take integer default 0)
 returns table (popped integer, initialized integer, rejected integer, unvalidated integer, dead integer,
-               namespaces text[], finished uuid[])
+               namespaces text[], finished uuid[], handed_namespace text, handed_task_ids uuid[], handed_positions smallint[])
 language plpgsql as $$
 declare
   v_task_ids   uuid[] := stepwell.read_task_ids(p_messages);
+  v_boost      interval := (select d.boost from stepwell.dispatch_settings d);
   v_made       record;
+  v_handed     integer := 0;
   v_namespaces text[];
   v_new        record;
 begin
@@ -272,7 +286,7 @@ begin
                 join defined d using (workflow_id)
                cross join unnest(d.roots) as p (position)
                where i.state = 'in_progress'
-               order by i.created_at, i.task_id, p.position) r -- the oldest first, as they came
+               order by stepwell.dispatch_at(i.created_at, i.priority, v_boost), i.task_id, p.position) r
     ), counts as (
       select count(*) filter (where i.state = 'in_progress')::integer as initialized,
              count(*) filter (where i.state = 'pending')::integer as unvalidated,
@@ -293,17 +307,27 @@ begin
     return query
       select cardinality(p_messages), coalesce(max(i.initialized), 0), coalesce(max(i.rejected), 0),
              coalesce(max(i.unvalidated), 0), coalesce(max(i.dead), 0), coalesce(max(i.namespaces), '{}'),
-             coalesce(max(i.finished), '{}')
-        from stepwell.initialize_requests(v_new.messages, v_new.times) i where v_new.messages is not null;
+             coalesce(max(i.finished), '{}'), max(i.handed_namespace), max(i.handed_task_ids), max(i.handed_positions)
+        from stepwell.initialize_requests(v_new.messages, v_new.times, p_takers, p_take) i where v_new.messages is not null;
     return;
   end;
 
-  if v_made.task_ids is not null then
-    v_namespaces := stepwell.enqueue_steps(v_made.namespaces, v_made.task_ids, v_made.positions, v_made.attempts,
-                                           v_made.times, v_made.priorities, v_made.keys);
+  if p_take > 0 and v_made.namespaces[1] = any (p_takers) and v_made.namespaces[1] = all (v_made.namespaces)
+     and stepwell.may_pass(v_made.namespaces[1])
+     and not exists (select from stepwell.ready_steps r where r.namespace = v_made.namespaces[1])
+     and not stepwell.results_wait() then
+    handed_namespace := v_made.namespaces[1];
+    handed_task_ids := v_made.task_ids[:p_take];
+    handed_positions := v_made.positions[:p_take];
+    v_handed := cardinality(handed_task_ids);
+  end if;
+  if cardinality(v_made.task_ids) > v_handed then
+    v_namespaces := stepwell.enqueue_steps(
+      v_made.namespaces[v_handed + 1:], v_made.task_ids[v_handed + 1:], v_made.positions[v_handed + 1:],
+      v_made.attempts[v_handed + 1:], v_made.times[v_handed + 1:], v_made.priorities[v_handed + 1:], v_made.keys[v_handed + 1:]);
   end if;
   return query select cardinality(p_messages), v_made.initialized, cardinality(v_made.rejected), v_made.unvalidated, v_made.dead,
-                      coalesce(v_namespaces, '{}'), v_made.rejected;
+                      coalesce(v_namespaces, '{}'), v_made.rejected, handed_namespace, handed_task_ids, handed_positions;
 end
 $$;
 

@@ -84,19 +84,20 @@ async fn first_steps_go_to_the_queue_where_others_are_before_them_or_something_i
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
     session.register(&chain(1)).await?;
+    session.run("select stepwell.configure_dispatch(1, '60 s')").await?;
     for _ in 0..2 {
         session.submit_one("test/chain", "{}").await?;
+        assert_eq!(session.initialize(10).await?.initialized, 1);
     }
-    let two = session.initialize_for(10, 5).await?;
-    assert_eq!((two.initialized, two.claimed.len(), session.queued("test_queue").await?), (2, 0, 2));
-
-    session.run("select stepwell.configure_dispatch(1, '60 s')").await?;
-    session.submit_one("test/chain", "{}").await?;
-    assert_eq!(session.initialize(10).await?.initialized, 1);
     assert_eq!(session.count("ready_steps").await?, 1);
-    session.submit_one("test/chain", "{}").await?;
-    assert_eq!(session.initialize_for(10, 5).await?.claimed.len(), 0, "one is in line");
-    assert_eq!(session.count("ready_steps").await?, 2);
+    for requests in [1, 2] {
+        for _ in 0..requests {
+            session.submit_one("test/chain", "{}").await?;
+        }
+        let initialized = session.initialize_for(10, 5).await?;
+        assert_eq!((initialized.initialized, initialized.claimed.len()), (requests, 0), "one is in line");
+    }
+    assert_eq!(session.count("ready_steps").await?, 4);
 
     session.widen_queues().await?;
     session.dispatch(10).await?;
@@ -105,13 +106,78 @@ async fn first_steps_go_to_the_queue_where_others_are_before_them_or_something_i
         ("pause_namespace('test', 'a test')", "resume_namespace('test', 'a test')"),
     ] {
         session.run(&format!("select stepwell.{limit}")).await?;
-        session.submit_one("test/chain", "{}").await?;
-        let limited = session.initialize_for(10, 5).await?;
-        assert_eq!((limited.initialized, limited.claimed.len()), (1, 0), "{limit}");
+        for requests in [1, 2] {
+            for _ in 0..requests {
+                session.submit_one("test/chain", "{}").await?;
+            }
+            let limited = session.initialize_for(10, 5).await?;
+            assert_eq!((limited.initialized, limited.claimed.len()), (requests, 0), "{limit}");
+        }
         session.run(&format!("select stepwell.{lifted}")).await?;
     }
     session.submit_one("test/chain", "{}").await?;
     assert_eq!(session.initialize_for(10, 5).await?.claimed.len(), 1);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn of_tasks_that_come_together_the_first_begin_past_the_queue() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let mut tasks = Vec::new();
+    for priority in ["low", "urgent", "normal", "urgent"] {
+        let request = json!({ "workflow": "test/chain", "context": { "of": priority }, "priority": priority });
+        tasks.push(session.submit(&[request.to_string()]).await?[0].task_id);
+    }
+    let initialized = session.initialize_for(10, 3).await?;
+    assert_eq!((initialized.popped, initialized.initialized), (4, 4));
+    let begun: Vec<Uuid> = initialized.claimed.iter().map(|step| step.task_id).collect();
+    assert_eq!(begun, [tasks[1], tasks[3], tasks[2]], "in the order of dispatch");
+    assert_eq!(initialized.claimed[0].context, r#"{"of": "urgent"}"#);
+    assert_eq!((initialized.namespaces, session.queued("test_queue").await?), (vec!["test".to_owned()], 1));
+    let sent = "select sent from stepwell.queue_metrics(1) where queue = 'test_queue'";
+    assert_eq!(session.value::<i64>(sent).await?, 4, "those that passed count");
+    for step in &initialized.claimed {
+        session.settle(complete(step, "1")).await?; // the claims hold them
+    }
+    assert_eq!(session.claim_one().await?.task_id, tasks[0]);
+
+    for _ in 0..2 {
+        session.submit_one("test/chain", "{}").await?;
+    }
+    let initialized = session.initialize_for(10, 1).await?;
+    assert_eq!((initialized.initialized, initialized.claimed.len()), (2, 0), "a worker of one thread keeps the order");
+    assert_eq!(session.queued("test_queue").await?, 2);
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn tasks_that_come_together_begin_past_the_queue_where_they_are_of_one_namespace_and_results_do_not_wait(
+) -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let other = define_with("chain", json!([{ "name": "a" }]), json!({ "namespace": "other" }));
+    session.register(&other).await?;
+    for workflow in ["test/chain", "other/chain"] {
+        session.submit_one(workflow, "{}").await?;
+    }
+    let mixed = session.initialize_for(10, 5).await?;
+    assert_eq!((mixed.initialized, mixed.claimed.len()), (2, 0));
+    let mut two = async |session: &mut Session| -> Result<(i32, usize)> {
+        for _ in 0..2 {
+            session.submit_one("test/chain", "{}").await?;
+        }
+        let initialized = session.initialize_for(10, 5).await?;
+        Ok((initialized.initialized, initialized.claimed.len()))
+    };
+    session.run("select pgmq.send('step_results', '{}') from generate_series(1, 64)").await?;
+    assert_eq!(two(&mut session).await?, (2, 0));
+    session.run("delete from pgmq.q_step_results").await?;
+    assert_eq!(two(&mut session).await?, (2, 2));
     drop(session);
     db.finish().await
 }

@@ -314,10 +314,10 @@ heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_one(p_message jsonb, p_task_id uuid, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT roots smallint[])
   returns record, plpgsql volatile, body 036b49bd
-initialize_requests(p_messages jsonb[], p_times timestamp with time zone[])
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[]), plpgsql volatile, body 4010c42f
+initialize_requests(p_messages jsonb[], p_times timestamp with time zone[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], handed_namespace text, handed_task_ids uuid[], handed_positions smallint[]), plpgsql volatile, body 49fd7919
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body a9aa766a
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 5d8828b0
 is_open(p_namespace text)
   returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)

@@ -37,7 +37,8 @@ pub enum End {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
     /// An orchestrator takes up to so many requests.
-    Initialize(usize),
+    /// At most so many requests; how many first steps are handed over.
+    Initialize(usize, i32),
     /// A worker claims up to so many steps.
     Claim(usize),
     /// A worker brings up to so many of the steps that it holds to their end; the oldest, or the newest first.
@@ -169,7 +170,7 @@ fn graphs(largest: usize) -> impl Strategy<Value = Vec<Node>> {
 
 fn actions() -> impl Strategy<Value = Action> {
     prop_oneof![
-        8 => (1..3_usize).prop_map(Action::Initialize),
+        8 => (1..4_usize, 0..4_i32).prop_map(|(batch, take)| Action::Initialize(batch, take)),
         14 => (1..6_usize).prop_map(Action::Claim),
         16 => (1..6_usize, any::<bool>(), prop::bool::weighted(0.3))
             .prop_map(|(count, newest, at_once)| Action::Work(count, newest, at_once)),

@@ -116,7 +116,7 @@ impl<'a> Driver<'a> {
         for _round in 0..2_000 {
             let before = (self.model.moving(), self.held.len());
             let moving = [
-                Action::Initialize(9),
+                Action::Initialize(9, 0),
                 Action::Dispatch(5),
                 Action::Claim(7),
                 Action::Work(9, false, false),
@@ -151,10 +151,13 @@ impl<'a> Driver<'a> {
 
     async fn act(&mut self, action: Action) -> Result<()> {
         match action {
-            Action::Initialize(batch) => {
-                let initialized = self.session.initialize(batch as i32).await?;
+            Action::Initialize(batch, take) => {
+                let initialized = self.session.initialize_for(batch as i32, take).await?;
                 let expected = self.model.initialize(batch);
                 ensure!((initialized.popped, initialized.initialized) == (expected, expected), "{initialized:?}");
+                ensure!(initialized.claimed.len() <= take as usize, "{initialized:?}");
+                self.reach("begun in a batch", expected > 1 && !initialized.claimed.is_empty());
+                self.hand_over(initialized.claimed)?;
             }
             Action::Claim(batch) => self.claim(batch).await?,
             Action::Work(count, newest_first, at_once) => self.work(count, newest_first, at_once).await?,
@@ -300,12 +303,17 @@ impl<'a> Driver<'a> {
         self.reach("settled", expected.completed > 0);
         self.moved(&settled.applied, expected)?;
         self.reach("handed over", !settled.claimed.is_empty());
-        for claim in settled.claimed.chunk_by(|one, other| one.claim_id == other.claim_id) {
+        self.hand_over(settled.claimed)
+    }
+
+    /// Steps came past the queue, claimed.
+    fn hand_over(&mut self, claimed: Vec<ClaimedStep>) -> Result<()> {
+        for claim in claimed.chunk_by(|one, other| one.claim_id == other.claim_id) {
             let steps: Vec<Try> = claim.iter().map(|step| self.place(step)).collect::<Result<_>>()?;
             same(self.model.claim(&steps, Some(claim[0].claim_id)), steps.into_iter().collect())?;
         }
-        self.held.extend_from_slice(&settled.claimed);
-        self.hands.extend(settled.claimed);
+        self.held.extend_from_slice(&claimed);
+        self.hands.extend(claimed);
         Ok(())
     }
 

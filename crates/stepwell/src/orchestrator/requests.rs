@@ -56,7 +56,7 @@ impl Hop for Arc<Requests> {
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
         let takers = self.database.takers();
-        let (taker, appetite) = wanting(&takers).unzip();
+        let (taker, appetite) = wanting(&takers, batch as usize).unzip();
         let outcome = self.database.store().initialize_tasks(batch, traces.is_some(), appetite).await?;
         self.database.metrics().hop(Self::HOP, started.elapsed(), outcome.popped);
         let (popped, unvalidated) = (outcome.popped.unsigned_abs(), outcome.unvalidated);
@@ -71,9 +71,9 @@ impl Hop for Arc<Requests> {
     }
 }
 
-/// The first of these workers whose queues are empty, and what it takes.
-fn wanting(takers: &[Arc<Taker>]) -> Option<(&Taker, Appetite<'_>)> {
-    takers.iter().find_map(|taker| Some((&**taker, taker.appetite(0)?)))
+/// The first of these workers that takes something of what comes from so many requests, and what.
+fn wanting(takers: &[Arc<Taker>], requests: usize) -> Option<(&Taker, Appetite<'_>)> {
+    takers.iter().find_map(|taker| Some((&**taker, taker.appetite(requests).or_else(|| taker.appetite(0))?)))
 }
 
 impl Requests {
@@ -82,7 +82,7 @@ impl Requests {
     ///
     /// A client may give up half way, and what is claimed must end up at hand: so this is a task of its own.
     pub(crate) async fn begin(self: Arc<Self>, request: &str) -> Result<Option<Submitted>> {
-        if wanting(&self.database.takers()).is_none() {
+        if wanting(&self.database.takers(), 0).is_none() {
             return Ok(None); // the usual one under load, at no cost
         }
         let request = request.to_owned();
@@ -91,7 +91,7 @@ impl Requests {
 
     async fn begin_alone(&self, request: &str) -> Result<Option<Submitted>> {
         let takers = self.database.takers();
-        let Some((taker, appetite)) = wanting(&takers) else { return Ok(None) };
+        let Some((taker, appetite)) = wanting(&takers, 0) else { return Ok(None) };
         let Ok(_one_at_a_time) = self.beginning.try_lock() else { return Ok(None) };
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());

@@ -9,6 +9,7 @@ mod heartbeat;
 mod lane;
 mod outcome;
 mod passes;
+mod rate;
 mod reporter;
 mod shares;
 mod slots;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
+use super::rate::Rate;
 use super::shares::Shares;
 use crate::config;
 use crate::signals::lock;
@@ -124,7 +125,7 @@ impl Slots {
                 running: HashMap::new(),
                 hung: VecDeque::new(),
                 closed: false,
-                rate: Rate { since: Instant::now(), finished: 0, per_second: 0.0 },
+                rate: Rate::new(Instant::now()),
             }),
             at_hand: Condvar::new(),
             at_hand_async: Notify::new(),
@@ -165,11 +166,14 @@ impl Slots {
         missing.min(self.claim_batch)
     }
 
-    /// The same for steps that come without being claimed, where one database has them all: however few they are.
-    pub(super) fn lacks(&self) -> Room {
+    /// The same for steps that come without being claimed, where one database has them all: however few they are, and as many
+    /// as the results that they come with.
+    pub(super) fn lacks(&self, results: usize) -> Room {
         let mut state = lock(&self.state);
         let ahead = self.ahead(&mut state);
-        Room { steps: self.missing(&state, ahead), brief: self.are_brief(ahead) }
+        let held = state.buffer.len() + state.running.len();
+        let missing = (self.concurrency + ahead).saturating_sub(held);
+        Room { steps: missing.min(self.claim_batch.max(results)), brief: self.are_brief(ahead) }
     }
 
     /// How long results may wait for others to be reported with: half as long as the steps at hand last at the recent rate, so
@@ -177,7 +181,7 @@ impl Slots {
     /// together anyway.
     pub(super) fn patience(&self) -> Duration {
         let mut state = lock(&self.state);
-        let rate = state.rate.current();
+        let rate = state.rate.current(Instant::now());
         if state.buffer.is_empty() || rate * PATIENCE.as_secs_f64() > GATHER {
             return Duration::ZERO;
         }
@@ -188,14 +192,9 @@ impl Slots {
         ahead >= self.concurrency
     }
 
-    fn missing(&self, state: &State, ahead: usize) -> usize {
-        let held = state.buffer.len() + state.running.len();
-        (self.concurrency + ahead).saturating_sub(held).min(self.claim_batch)
-    }
-
     /// How many steps will be finished within the prefetch time.
     fn ahead(&self, state: &mut State) -> usize {
-        (state.rate.current() * self.prefetch.as_secs_f64()) as usize
+        (state.rate.current(Instant::now()) * self.prefetch.as_secs_f64()) as usize
     }
 
     /// A claim of `want` steps of a lane has ended and brought so many; none when it failed.
@@ -226,7 +225,10 @@ impl Slots {
     /// Takes in what a claim that set out at `since` has brought.
     pub(super) fn put_at_hand(&self, steps: Vec<ClaimedStep>, since: Instant) {
         let count = steps.len();
-        lock(&self.state).buffer.extend(steps.into_iter().map(|step| Held { step: Arc::new(step), since }));
+        let mut state = lock(&self.state);
+        state.rate.fed(Instant::now());
+        state.buffer.extend(steps.into_iter().map(|step| Held { step: Arc::new(step), since }));
+        drop(state);
         self.announce(count);
     }
 
@@ -253,6 +255,7 @@ impl Slots {
         if state.closed {
             return steps.collect();
         }
+        state.rate.fed(Instant::now());
         state.buffer.extend(steps.map(|step| Held { step, since }));
         drop(state);
         self.announce(count);
@@ -332,9 +335,10 @@ impl Slots {
         if held {
             hand_over();
         }
-        state.rate.finished += 1;
         let (settled, low) = (state.running.is_empty(), state.buffer.len() <= self.concurrency / 2);
-        let ahead = (state.rate.per_second * self.prefetch.as_secs_f64()) as usize;
+        let starving = settled && state.buffer.is_empty();
+        state.rate.finished(starving);
+        let ahead = (state.rate.last() * self.prefetch.as_secs_f64()) as usize;
         let low = low || state.buffer.len() <= ahead / 2;
         drop(state);
         if low {
@@ -423,31 +427,6 @@ fn key(step: &ClaimedStep) -> (Uuid, i16, i16) {
     (step.task_id, step.position, step.attempt)
 }
 
-/// Steps finished per second, recently.
-#[derive(Debug)]
-struct Rate {
-    since: Instant,
-    finished: u32,
-    per_second: f64,
-}
-
-impl Rate {
-    const WINDOW: Duration = Duration::from_millis(20);
-
-    fn current(&mut self) -> f64 {
-        let elapsed = self.since.elapsed();
-        if elapsed >= Self::WINDOW {
-            let now = f64::from(self.finished) / elapsed.as_secs_f64();
-            // The longer the window was, the less the past says.
-            let weight = (elapsed.as_secs_f64() / 0.1).min(1.0);
-            self.per_second += (now - self.per_second) * weight;
-            self.finished = 0;
-            self.since = Instant::now();
-        }
-        self.per_second
-    }
-}
-
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -512,6 +491,18 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn results_may_bring_as_many_as_they_are_and_what_comes_else_no_more_than_a_claim() {
+        let settings = config::Worker { claim_batch: 20, ..Config::load(Some("test")).unwrap().worker };
+        let slots = Slots::new(&settings, 1);
+        set_rate(&slots, 1e5);
+        let steps = [0, 10, 50].map(|results| slots.lacks(results).steps);
+        assert_eq!(steps, [20, 20, 50]);
+        assert_eq!(slots.demand(0, 0), 20);
+        set_rate(&slots, 0.0);
+        assert_eq!(slots.lacks(50).steps, slots.concurrency);
+    }
+
+    #[test]
     fn results_wait_for_others_while_there_is_enough_to_do_and_others_are_few() {
         let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
         assert_eq!(slots.patience(), Duration::ZERO, "nothing is at hand");
@@ -525,8 +516,7 @@ pub(super) mod tests {
 
     /// That stays.
     fn set_rate(slots: &Slots, per_second: f64) {
-        let since = Instant::now() + Duration::from_secs(60);
-        slots.state.lock().unwrap().rate = Rate { since, finished: 0, per_second };
+        slots.state.lock().unwrap().rate = Rate::fixed(per_second);
     }
 
     #[test]

@@ -16,17 +16,18 @@ pub(crate) struct Taker {
 }
 
 impl Taker {
-    /// What this worker takes of the steps that come next, with so many results of its own; nothing where several databases share
-    /// the threads.
+    /// What this worker takes of the steps that come next, with so many results of its own, or so many requests; nothing where
+    /// several databases share the threads.
     pub(crate) fn appetite(&self, results: usize) -> Option<Appetite<'_>> {
         let Self { shared, lane } = self;
         if shared.lanes.len() > 1 || shared.quiet.is_cancelled() {
             return None;
         }
-        if shared.settings.concurrency == 1 && results > 1 {
+        let alone = shared.settings.concurrency == 1;
+        if alone && results > 1 {
             return None; // who does one after the other does them in the order of the queue
         }
-        let steps = lane.passes.most(shared.slots.lacks(), results);
+        let steps = lane.passes.most(shared.slots.lacks(results), results).min(if alone { 1 } else { usize::MAX });
         let steps = u32::try_from(steps).unwrap_or(u32::MAX);
         (steps > 0).then_some(Appetite {
             worker_id: &shared.worker_id,
