@@ -167,7 +167,7 @@ async fn tasks_that_come_together_begin_past_the_queue_where_they_are_of_one_nam
     }
     let mixed = session.initialize_for(10, 5).await?;
     assert_eq!((mixed.initialized, mixed.claimed.len()), (2, 0));
-    let mut two = async |session: &mut Session| -> Result<(i32, usize)> {
+    let two = async |session: &mut Session| -> Result<(i32, usize)> {
         for _ in 0..2 {
             session.submit_one("test/chain", "{}").await?;
         }
