@@ -72,7 +72,7 @@ pub struct Worker {
     /// How long an idle worker waits when no wake-up comes.
     #[serde(deserialize_with = "duration::deserialize")]
     pub polling_interval: Duration,
-    /// Most steps in one claim.
+    /// Most steps in one claim; results bring as many as they are.
     pub claim_batch: u32,
     /// Most results in one report.
     pub report_batch: u32,

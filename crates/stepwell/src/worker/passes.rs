@@ -1,5 +1,5 @@
-//! How many steps may come to a worker past the queues of its namespaces: those that its own results make ready, and those that
-//! are next in line. What stands in a queue has its turn all the same.
+//! How many steps may come to a worker past the queues of its namespaces: those that its own results make ready, those that are
+//! next in line, and the first of tasks that begin. What stands in a queue has its turn all the same.
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
@@ -45,7 +45,7 @@ impl Passes {
         let _ = self.left.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(steps)));
     }
 
-    /// How many may pass now, with so many results. Where steps take long none may while others stand in a queue: to save what a
+    /// How many may pass now, with so many results, or requests. Where steps take long none may while others stand in a queue: to save what a
     /// step costs is worth little there, and the wait of the others is long.
     pub(super) fn most(&self, room: Room, results: usize) -> usize {
         if self.empty.load(Relaxed) {

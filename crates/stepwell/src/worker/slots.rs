@@ -167,7 +167,7 @@ impl Slots {
     }
 
     /// The same for steps that come without being claimed, where one database has them all: however few they are, and as many
-    /// as the results that they come with.
+    /// as the results, or the requests, that they come with.
     pub(super) fn lacks(&self, results: usize) -> Room {
         let mut state = lock(&self.state);
         let ahead = self.ahead(&mut state);
