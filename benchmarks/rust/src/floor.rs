@@ -147,7 +147,13 @@ impl Driver {
             }
             let worked = (!self.settle && self.apply().await?) || claimed || started;
             if !worked {
-                tokio::time::sleep(Duration::from_micros(200)).await; // the other connections have what is left
+                // The other connections have what is left, or two met at its place in the queue, and each left it to the other:
+                // an orchestrator's upkeep looks after that.
+                sqlx::query("select stepwell.dispatch_steps($1)")
+                    .bind(i32::try_from(self.batch)?)
+                    .execute(&mut self.connection)
+                    .await?;
+                tokio::time::sleep(Duration::from_micros(200)).await;
             }
         }
         Ok(())
