@@ -36,8 +36,7 @@ pub enum End {
 /// One thing that happens. Tasks are numbers, taken modulo the tasks that there are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Action {
-    /// An orchestrator takes up to so many requests.
-    /// At most so many requests; how many first steps are handed over.
+    /// An orchestrator takes up to so many requests, and hands over up to so many of their first steps.
     Initialize(usize, i32),
     /// A worker claims up to so many steps.
     Claim(usize),

@@ -71,7 +71,8 @@ impl Hop for Arc<Requests> {
     }
 }
 
-/// The first of these workers that takes something of what comes from so many requests, and what.
+/// The first of these workers that takes something of what comes from so many requests, and what; one of a single thread takes
+/// something only of a request that came alone.
 fn wanting(takers: &[Arc<Taker>], requests: usize) -> Option<(&Taker, Appetite<'_>)> {
     takers.iter().find_map(|taker| Some((&**taker, taker.appetite(requests).or_else(|| taker.appetite(0))?)))
 }

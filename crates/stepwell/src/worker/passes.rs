@@ -45,8 +45,8 @@ impl Passes {
         let _ = self.left.fetch_update(Relaxed, Relaxed, |left| Some(left.saturating_sub(steps)));
     }
 
-    /// How many may pass now, with so many results, or requests. Where steps take long none may while others stand in a queue: to save what a
-    /// step costs is worth little there, and the wait of the others is long.
+    /// How many may pass now, with so many results, or requests. Where steps take long none may while others stand in a queue:
+    /// to save what a step costs is worth little there, and the wait of the others is long.
     pub(super) fn most(&self, room: Room, results: usize) -> usize {
         if self.empty.load(Relaxed) {
             return room.steps;
