@@ -6,12 +6,23 @@ create schema if not exists stepwell;
 comment on schema stepwell is
   'Durable workflows: task_requests -> {namespace}_queue -> step_results. See ARCHITECTURE.md.';
 
--- The only clock that decides anything: leases, retries, timers, priorities.
--- A test sets stepwell.fake_now; everybody else gets the wall clock, also inside a long transaction.
+-- The only clock that decides anything: leases, retries, timers, priorities. The wall clock, also inside a long transaction.
 create function stepwell.now() returns timestamptz
 language sql volatile parallel safe as $$
-  select coalesce(nullif(pg_catalog.current_setting('stepwell.fake_now', true), '')::timestamptz,
-                  pg_catalog.clock_timestamp())
+  select pg_catalog.clock_timestamp()
+$$;
+
+-- Makes this database one for tests: from now on stepwell.now() is what a session sets stepwell.fake_now to, and the wall clock
+-- while that is empty. In any other database nobody can move the clock. Called by: test suites, as the schema's owner.
+create function stepwell.use_fake_clock() returns void
+language plpgsql as $$
+begin
+  create or replace function stepwell.now() returns timestamptz
+  language sql volatile parallel safe as $b$
+    select coalesce(nullif(pg_catalog.current_setting('stepwell.fake_now', true), '')::timestamptz,
+                    pg_catalog.clock_timestamp())
+  $b$;
+end
 $$;
 
 -- A version 7 uuid: 48 bits of milliseconds, so that ids sort by time and index pages fill in order.

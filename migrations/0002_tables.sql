@@ -138,10 +138,12 @@ create table stepwell.task_events (
   actor       text,
   reason      text,
   details     jsonb,
-  happened_at timestamptz not null
+  happened_at timestamptz not null,
+  database_user name      not null default session_user
 );
 create index task_events_task_id on stepwell.task_events (task_id);
-comment on table stepwell.task_events is 'Something a person or a rule did to a task, or to a namespace: who, why, when.';
+create index task_events_without_task on stepwell.task_events (happened_at) where task_id is null or kind = 'replay';
+comment on table stepwell.task_events is 'Something a person or a rule did to a task, or to a namespace: who, why, when. actor: who the caller said it was; database_user: the role that was logged in.';
 
 create table stepwell.namespaces (
   namespace   text primary key,
@@ -210,8 +212,10 @@ create table stepwell.dead_letters (
   message        jsonb,
   reason         text        not null,
   enqueued_at    timestamptz,
-  buried_at      timestamptz not null
+  buried_at      timestamptz not null,
+  task_id        uuid        generated always as (stepwell.as_uuid(message ->> 'task_id')) stored
 );
+create index dead_letters_task_id on stepwell.dead_letters (task_id);
 comment on table stepwell.dead_letters is 'A message that nobody could use, and why.';
 
 create table stepwell.idempotency_keys (

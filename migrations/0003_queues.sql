@@ -1,12 +1,19 @@
 -- Queues: their settings, the one place that sends step messages, and the place for messages nobody can use.
 
--- A queue, unless it is there: its table, its settings, and the functions pop_QUEUE, send_QUEUE, offer_QUEUE and count_QUEUE.
+-- A queue, unless it is there: its table, its settings, and its functions (create_queue_functions).
 -- Messages live for milliseconds, so vacuum must keep up by count, not by share. Nothing here looks messages up by vt, so that
 -- index would only be written.
--- Called by: register_workflow, workers and this migration. Locks: the queue's name.
+-- Called by: register_workflow, workers and this migration. Locks: the queue's name. Raises SW003 for a name that no namespace
+-- gives a queue: any role that may work can call this, and the names of these functions must not meet those of others. Raises SW009
+-- when pgmq has a queue of that name that is not ours: its messages are somebody else's.
 create function stepwell.create_queue(p_queue text) returns void
 language plpgsql as $$
 begin
+  if p_queue is null
+     or (p_queue !~ '^[a-z][a-z0-9_]{0,39}_queue$' and p_queue not in ('task_requests', 'step_results')) then
+    raise exception 'create_queue: % is not the name of a queue', coalesce(quote_literal(p_queue), 'null') using errcode = 'SW003',
+      hint = 'The queue of a namespace is called NAMESPACE_queue; a namespace matches [a-z][a-z0-9_]{0,39}.';
+  end if;
   if to_regprocedure(pg_catalog.format('stepwell.%I(jsonb[], integer)', 'send_' || p_queue)) is not null then
     return;
   end if;
@@ -17,6 +24,10 @@ begin
   if exists (select from pg_catalog.pg_proc p
               where p.pronamespace = 'stepwell'::regnamespace and p.proname = ('send_' || p_queue)::name) then
     return;
+  end if;
+  if to_regclass(pg_catalog.format('pgmq.%I', pgmq.format_table_name(p_queue, 'q'))) is not null then
+    raise exception 'the pgmq queue % is there already and is not one of Stepwell''s', p_queue using errcode = 'SW009',
+      hint = pg_catalog.format('Give the namespace another name, or, if nothing uses that queue: select pgmq.drop_queue(%L)', p_queue);
   end if;
   perform pgmq.create(p_queue);
   execute pg_catalog.format(
@@ -40,11 +51,13 @@ $$;
 -- none. Locks: the messages (SKIP LOCKED).
 -- send_QUEUE: as pgmq.send_batch, to be seen after p_delay seconds. offer_QUEUE: unless there would be more than p_most in the
 -- queue then; returns whether they were sent. count_QUEUE: how many messages there are; counts no further than p_most.
+-- skip_QUEUE: uses up as many numbers of messages: those numbers tell how many steps there have been, so steps that go past the
+-- queue count too.
 create function stepwell.create_queue_functions(p_queue text) returns void
 language plpgsql as $$
 begin
   execute pg_catalog.format($f$
-    create or replace function stepwell.%2$I(p_batch integer, out messages jsonb[], out times timestamptz[])
+    create function stepwell.%2$I(p_batch integer, out messages jsonb[], out times timestamptz[])
     language plpgsql as $b$
     begin
       with popped as (
@@ -57,7 +70,7 @@ begin
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'pop_' || p_queue);
   execute pg_catalog.format($f$
-    create or replace function stepwell.%2$I(p_messages jsonb[], p_delay integer default 0) returns void
+    create function stepwell.%2$I(p_messages jsonb[], p_delay integer default 0) returns void
     language plpgsql as $b$
     begin
       insert into pgmq.%1$I (vt, message)
@@ -65,7 +78,7 @@ begin
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'send_' || p_queue);
   execute pg_catalog.format($f$
-    create or replace function stepwell.%2$I(p_messages jsonb[], p_most integer) returns boolean
+    create function stepwell.%2$I(p_messages jsonb[], p_most integer) returns boolean
     language plpgsql as $b$
     begin
       if stepwell.%3$I(p_most) + cardinality(p_messages) > p_most then
@@ -76,14 +89,23 @@ begin
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'offer_' || p_queue, 'count_' || p_queue);
   execute pg_catalog.format($f$
-    create or replace function stepwell.%2$I(p_most integer) returns integer
+    create function stepwell.%2$I(p_most integer) returns integer
     language plpgsql stable as $b$
     begin
       return (select count(*) from (select from pgmq.%1$I limit p_most) q);
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'count_' || p_queue);
-  execute pg_catalog.format('revoke execute on function stepwell.%I, stepwell.%I, stepwell.%I, stepwell.%I from public',
-                            'pop_' || p_queue, 'send_' || p_queue, 'offer_' || p_queue, 'count_' || p_queue);
+  execute pg_catalog.format($f$
+    create function stepwell.%2$I(p_messages integer) returns void
+    language plpgsql as $b$
+    begin
+      perform count(nextval(%1$L::regclass)) from generate_series(1, p_messages);
+    end
+    $b$ $f$, pg_get_serial_sequence(pg_catalog.format('pgmq.%I', pgmq.format_table_name(p_queue, 'q')), 'msg_id'),
+    'skip_' || p_queue);
+  execute pg_catalog.format(
+    'revoke execute on function stepwell.%I, stepwell.%I, stepwell.%I, stepwell.%I, stepwell.%I from public',
+    'pop_' || p_queue, 'send_' || p_queue, 'offer_' || p_queue, 'count_' || p_queue, 'skip_' || p_queue);
 end
 $$;
 
@@ -97,6 +119,9 @@ alter table pgmq.q_step_results alter column message set storage main;
 -- The oldest requests of a namespace, however many others stand before them (pop_requests).
 create index q_task_requests_namespace
   on pgmq.q_task_requests (split_part(message ->> 'workflow', '/', 1), msg_id);
+
+-- A task that still waits in the queue, by its id (lock_task, look-ups of clients).
+create index q_task_requests_task_id on pgmq.q_task_requests ((message ->> 'task_id'));
 
 -- Which attempts of which steps messages are about; the arrays run in parallel, null where a message does not say.
 -- Called by: claim_steps, report_results, apply_messages. The texts of a batch are cast at once; when that fails, somebody
@@ -119,19 +144,21 @@ exception when data_exception then
 end
 $$;
 
--- Ids of tasks that requests bring, in their order; null where there is none that is a uuid of version 7.
--- Called by: submit_tasks, initialize_requests, initialize_tasks.
+-- Ids of tasks that requests bring, in their order; null where there is none that is a uuid of version 7, or one that is more
+-- than a day ahead: ids sort by time, so that task would stand before all others and be kept for ever. A client's clock may be
+-- hours off. Called by: submit_tasks, initialize_requests, initialize_tasks.
 create function stepwell.read_task_ids(p_requests jsonb[]) returns uuid[]
-language plpgsql immutable as $$
+language plpgsql stable as $$
 declare
   v_task_ids uuid[];
+  v_last     uuid := stepwell.uuid_v7_floor(clock_timestamp() + interval '1 day');
 begin
   begin
     v_task_ids := array(select (r ->> 'task_id')::uuid from unnest(p_requests) r);
   exception when data_exception then
     v_task_ids := array(select stepwell.as_uuid(r ->> 'task_id') from unnest(p_requests) r);
   end;
-  return array(select case when stepwell.is_v7(t) then t end from unnest(v_task_ids) t);
+  return array(select case when stepwell.is_v7(t) and t < v_last then t end from unnest(v_task_ids) t);
 end
 $$;
 
@@ -177,13 +204,17 @@ $$;
 -- one that failed may be in another process's hands by now, and this one be good. A message that fails goes to
 -- dead_letters; the step whose it was ends in error that says why, so that nothing hangs. Of several results in one message
 -- each first becomes a message.
+-- Only what a message can be at fault for buries it: data (22), constraints (23), cardinality (21), limits (54), what functions
+-- raise (P0, SW); with p_internal also an internal error (XX), which the caller has then met time and again. Anything else, such
+-- as a lock or a statement that took too long, a missing privilege, a full disk, is raised, and the message stays.
 -- What PostgreSQL says of a failure can quote the message, and texts that are stored for people hold no secrets: the caller
 -- masks them. So a message that fails with anything but p_problem stays where it is, and what it fails with is returned; the
 -- caller masks that and calls again, with it and, as p_reason, what is to be stored. A p_reason without a p_problem is
 -- stored whatever the message fails with.
 -- Called by: the orchestrator's loops and workers, after bisecting. Locks: the message, then those of the hop it belongs
--- to. Returns null when the message, if there was one, is out of the way.
-create function stepwell.bury_message(p_queue text, p_problem text default null, p_reason text default null) returns text
+-- to. Returns null when the message, if there was one, is out of the way. Raises SW003 for a queue that is not one of ours.
+create function stepwell.bury_message(
+  p_queue text, p_problem text default null, p_reason text default null, p_internal boolean default false) returns text
 language plpgsql as $$
 declare
   v_messages jsonb[];
@@ -191,6 +222,7 @@ declare
   v_problem  text;
   v_failure  jsonb;
 begin
+  perform stepwell.require_queue(p_queue);
   select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_queue, 1) m;
   if v_messages is null then
     return null;
@@ -206,13 +238,13 @@ begin
     perform stepwell.handle_messages(p_queue, v_messages, v_times);
     return null;
   exception
-    when transaction_rollback or insufficient_resources or operator_intervention or system_error
-         or syntax_error_or_access_rule_violation or invalid_transaction_state or invalid_schema_name then
-      raise; -- none of the message's fault
     when sqlstate 'SW000' then
-      perform pgmq.send(p_queue, v_messages[1]); -- a step that can be claimed: it is the next worker's
+      perform stepwell.send_messages(p_queue, v_messages, 0); -- a step that can be claimed: it is the next worker's
       return null;
     when others then
+      if left(sqlstate, 2) not in ('21', '22', '23', '54', 'P0', 'SW') and not (p_internal and left(sqlstate, 2) = 'XX') then
+        raise;
+      end if;
       v_problem := sqlerrm;
   end;
   if p_reason is null or v_problem <> coalesce(p_problem, v_problem) then
@@ -231,6 +263,26 @@ exception
 end
 $$;
 
+-- Raises SW003 unless p_queue is the name of one of our queues. Called by: functions that a role may call with a queue's name.
+create function stepwell.require_queue(p_queue text) returns void
+language plpgsql stable as $$
+begin
+  if p_queue is null or to_regprocedure(pg_catalog.format('stepwell.%I(jsonb[], integer)', 'offer_' || p_queue)) is null then
+    raise exception 'there is no queue %', coalesce(quote_literal(p_queue), 'null') using errcode = 'SW003',
+      hint = 'The queues are task_requests, step_results, and NAMESPACE_queue for each namespace.';
+  end if;
+end
+$$;
+
+-- Namespaces that have a queue of ours: from the first workflow or worker on. Called by: whoever lists or checks namespaces.
+create function stepwell.known_namespaces() returns setof text
+language sql stable as $$
+  select substring(p.proname from '^offer_(.*)_queue$')
+    from pg_catalog.pg_proc p
+   where p.pronamespace = 'stepwell'::regnamespace and p.proname like 'offer\_%\_queue'
+   order by 1
+$$;
+
 -- Messages that were popped, to the hop of their queue. Called by: bury_message. A claim is only tried: when it works,
 -- SW000 is raised, which undoes it.
 create function stepwell.handle_messages(p_queue text, p_messages jsonb[], p_times timestamptz[]) returns void
@@ -241,7 +293,7 @@ begin
     when 'step_results' then
       perform from stepwell.apply_messages(p_messages, p_times, array[p_messages[1] ->> 'worker']);
     else
-      perform from stepwell.claim_steps(regexp_replace(p_queue, '_queue$', ''), 1, '', interval '0', p_messages);
+      perform from stepwell.claim_messages(regexp_replace(p_queue, '_queue$', ''), '', interval '0', p_messages, p_times);
       raise exception 'the step can be claimed' using errcode = 'SW000';
   end case;
 end

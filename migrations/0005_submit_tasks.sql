@@ -22,7 +22,7 @@ begin
   select format('request %s: %s', r.ordinality, case
            when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
            when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
-           when r.request ? 'task_id' and r.task_id is null then '"task_id" must be a uuid of version 7'
+           when r.request ? 'task_id' and r.task_id is null then '"task_id" must be a uuid of version 7, not made tomorrow'
            else '"idempotency_key" must be a text of at most 255 characters' end)
     into v_bad
     from unnest(p_requests, v_tasks) with ordinality as r (request, task_id, ordinality)
@@ -36,10 +36,12 @@ begin
     raise exception 'submit_tasks: %', v_bad using errcode = 'SW003';
   end if;
 
-  -- A request passes through as it is; only one without an id is rewritten.
-  if array_position(v_tasks, null) is not null then
+  -- A request passes through as it is; only one without an id is rewritten, or with one that is not written as PostgreSQL does:
+  -- while it stands in the queue it is looked up by that text.
+  if exists (select from unnest(p_requests, v_tasks) as r (request, task_id)
+              where r.request ->> 'task_id' is distinct from r.task_id::text or r.task_id is null) then
     v_tasks := array(select coalesce(t, stepwell.uuid_v7()) from unnest(v_tasks) t);
-    v_requests := array(select case when r.request ? 'task_id' then r.request
+    v_requests := array(select case when r.request ->> 'task_id' = r.task_id::text then r.request
                                     else r.request || jsonb_build_object('task_id', r.task_id) end
                           from unnest(p_requests, v_tasks) as r (request, task_id));
   end if;

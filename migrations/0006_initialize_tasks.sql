@@ -37,13 +37,13 @@ begin
     v_one := stepwell.initialize_one(v_messages[1], v_task, v_times[1]);
     if v_one.roots is not null then
       v_wait := stepwell.steps_wait();
-      v_placed := stepwell.place_steps(v_one.namespace, v_task, v_one.roots, p_namespaces, p_take, v_wait);
+      v_placed := stepwell.place_steps(v_one.namespace, v_task, v_one.roots, p_namespaces, p_take, v_wait, true);
       if v_wait or cardinality(v_placed.namespaces) > 0 then
         v_placed.namespaces := v_placed.namespaces || (stepwell.dispatch_steps(p_batch)).namespaces;
       end if;
       for v_nth in 1 .. greatest(cardinality(v_placed.handed), 1) loop
         if v_nth <= cardinality(v_placed.handed) then
-          v_claimed := stepwell.claim_step(v_one.namespace, v_task, v_placed.handed[v_nth], 1::smallint, clock_timestamp(),
+          v_claimed := stepwell.claim_step(v_one.namespace, v_task, v_placed.handed[v_nth], 1::smallint, stepwell.now(),
                                            p_worker_id, p_lease);
         end if;
         return query select 1, 1, 0, 0, 0, v_placed.namespaces, '{}'::uuid[],
@@ -100,16 +100,16 @@ begin
   if v_new then
     if (select q.msg_id from pgmq.q_task_requests q order by q.msg_id limit 1) is null then
       -- More steps than these take so long that the client is better off without.
-      v_one := stepwell.initialize_one(p_request, v_task, clock_timestamp(), 100);
+      v_one := stepwell.initialize_one(p_request, v_task, stepwell.now(), 100);
       if v_one.roots is not null then
-        perform nextval('pgmq.q_task_requests_msg_id_seq'); -- as count_steps
-        v_placed := stepwell.place_steps(v_one.namespace, v_task, v_one.roots, p_namespaces, p_take, true);
+        perform stepwell.skip_task_requests(1); -- as count_steps
+        v_placed := stepwell.place_steps(v_one.namespace, v_task, v_one.roots, p_namespaces, p_take, true, true);
         if cardinality(v_placed.namespaces) > 0 then
           v_placed.namespaces := v_placed.namespaces || (stepwell.dispatch_steps(100)).namespaces;
         end if;
         for v_nth in 1 .. greatest(cardinality(v_placed.handed), 1) loop
           if v_nth <= cardinality(v_placed.handed) then
-            v_claimed := stepwell.claim_step(v_one.namespace, v_task, v_placed.handed[v_nth], 1::smallint, clock_timestamp(),
+            v_claimed := stepwell.claim_step(v_one.namespace, v_task, v_placed.handed[v_nth], 1::smallint, stepwell.now(),
                                              p_worker_id, p_lease);
           end if;
           return query select v_task, true, 1, 1, 0, 0, 0, v_placed.namespaces, '{}'::uuid[],
@@ -313,9 +313,8 @@ begin
   end;
 
   if p_take > 0 and v_made.namespaces[1] = any (p_takers) and v_made.namespaces[1] = all (v_made.namespaces)
-     and stepwell.may_pass(v_made.namespaces[1])
-     and not exists (select from stepwell.ready_steps r where r.namespace = v_made.namespaces[1])
-     and not stepwell.results_wait() then
+     and stepwell.may_bypass_queue(v_made.namespaces[1], true)
+     and not exists (select from stepwell.ready_steps r where r.namespace = v_made.namespaces[1]) then
     handed_namespace := v_made.namespaces[1];
     handed_task_ids := v_made.task_ids[:p_take];
     handed_positions := v_made.positions[:p_take];

@@ -3,50 +3,57 @@
 -- Called by: workers. Locks: the messages it pops (SKIP LOCKED), nothing else.
 -- A message of another attempt than its step is on (the step was recovered, cancelled, resolved) is dropped, and a fetch
 -- with nothing else in it is followed by another; one that names no step goes to dead_letters. A paused namespace gives
--- nothing. Returns one row a step, oldest message first. p_messages: instead of messages of the queue, for bury_message,
--- which has popped one.
+-- nothing. Returns one row a step, oldest message first. Raises SW003 when the namespace has no queue of ours.
 
-create function stepwell.claim_steps(
-  p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] default null)
+create function stepwell.claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
 returns setof stepwell.claimed_step
 language plpgsql as $$
 declare
-  v_messages jsonb[] := p_messages;
-  v_times    timestamptz[];
-  v_named    record;
-  v_step     stepwell.claimed_step;
-  v_runnable record;
+  v_popped record;
 begin
+  perform stepwell.require_queue(p_namespace || '_queue');
   if exists (select from stepwell.namespaces n where n.namespace = p_namespace and n.paused_at is not null) then
     return;
   end if;
   for v_fetch in 1 .. 20 loop
-    if p_messages is null then
-      select m.messages, m.times into v_messages, v_times from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
-    end if;
-    exit when v_messages is null;
-    select * into v_named from stepwell.read_steps(v_messages);
-    if cardinality(v_messages) = 1 then
-      v_step := stepwell.claim_step(p_namespace, v_named.task_ids[1], v_named.positions[1], v_named.attempts[1], v_times[1],
-                                    p_worker_id, p_lease);
-      if v_step.claim_id is not null then
-        return next v_step;
-        exit;
-      end if;
-    end if;
-    if stepwell.are_distinct(v_named.task_ids, v_named.positions, v_named.attempts) then
-      return query
-        select * from stepwell.claim_named(p_namespace, v_named.task_ids, v_named.positions, v_named.attempts, v_times,
-                                           p_worker_id, p_lease, v_messages);
-    else
-      v_runnable := stepwell.runnable_steps(p_namespace, v_messages, v_times, v_named.task_ids, v_named.positions,
-                                            v_named.attempts);
-      return query
-        select * from stepwell.claim_named(p_namespace, v_runnable.task_ids, v_runnable.positions, v_runnable.attempts,
-                                           v_runnable.times, p_worker_id, p_lease);
-    end if;
-    exit when found or p_messages is not null;
+    select m.messages, m.times into v_popped from stepwell.pop_messages(p_namespace || '_queue', p_batch) m;
+    exit when v_popped.messages is null;
+    return query select * from stepwell.claim_messages(p_namespace, p_worker_id, p_lease, v_popped.messages, v_popped.times);
+    exit when found;
   end loop;
+end
+$$;
+
+-- Claims the steps that messages are about, which have been popped. Called by: claim_steps, handle_messages.
+create function stepwell.claim_messages(
+  p_namespace text, p_worker_id text, p_lease interval, p_messages jsonb[], p_times timestamptz[])
+returns setof stepwell.claimed_step
+language plpgsql as $$
+declare
+  v_named    record;
+  v_step     stepwell.claimed_step;
+  v_runnable record;
+begin
+  select * into v_named from stepwell.read_steps(p_messages);
+  if cardinality(p_messages) = 1 then
+    v_step := stepwell.claim_step(p_namespace, v_named.task_ids[1], v_named.positions[1], v_named.attempts[1], p_times[1],
+                                  p_worker_id, p_lease);
+    if v_step.claim_id is not null then
+      return next v_step;
+      return;
+    end if;
+  end if;
+  if stepwell.are_distinct(v_named.task_ids, v_named.positions, v_named.attempts) then
+    return query
+      select * from stepwell.claim_named(p_namespace, v_named.task_ids, v_named.positions, v_named.attempts, p_times,
+                                         p_worker_id, p_lease, p_messages);
+  else
+    v_runnable := stepwell.runnable_steps(p_namespace, p_messages, p_times, v_named.task_ids, v_named.positions,
+                                          v_named.attempts);
+    return query
+      select * from stepwell.claim_named(p_namespace, v_runnable.task_ids, v_runnable.positions, v_runnable.attempts,
+                                         v_runnable.times, p_worker_id, p_lease);
+  end if;
 end
 $$;
 

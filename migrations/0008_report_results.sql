@@ -165,6 +165,32 @@ begin
 end
 $$;
 
+-- Gives back all that a worker has claimed before a moment but the claims it knows: claims whose answer never reached it. The
+-- attempts are not counted. Called by: workers, after a call that may have claimed steps has failed with its connection, when all
+-- such calls of that time have ended. Locks: claims by id. Returns the namespaces whose queues got messages.
+create function stepwell.release_unknown_claims(p_worker_id text, p_known bigint[], p_before timestamptz) returns text[]
+language plpgsql as $$
+declare
+  v_lost record;
+begin
+  perform from stepwell.claims c where c.worker_id = p_worker_id and c.claim_id <> all (p_known) and c.claimed_at < p_before
+    order by c.claim_id for update;
+  with released as (
+    delete from stepwell.claims c
+     where c.worker_id = p_worker_id and c.claim_id <> all (p_known) and c.claimed_at < p_before returning c.*
+  )
+  select array_agg(r.namespace) as namespaces, array_agg(u.task_id) as task_ids, array_agg(u.position) as positions,
+         array_agg(u.attempt) as attempts
+    into v_lost
+    from released r cross join unnest(r.task_ids, r.positions, r.attempts) as u (task_id, position, attempt);
+  if v_lost.namespaces is null then
+    return '{}';
+  end if;
+  perform stepwell.send_steps(v_lost.namespaces, v_lost.task_ids, v_lost.positions, v_lost.attempts);
+  return array(select distinct n from unnest(v_lost.namespaces) n);
+end
+$$;
+
 -- Extends claims by p_lease from now. Called by: a worker's heartbeat, a few times a lease, with the claims it knows of:
 -- one whose answer never reached it must expire, or its steps would hang for as long as the worker lives.
 -- Locks: claims by id. Returns the claims that still exist; one that is missing has expired and was recovered.
@@ -190,7 +216,10 @@ language plpgsql as $$
 declare
   v_state   stepwell.step_state;
   v_attempt smallint;
-  v_held    boolean := exists (select from stepwell.claims c where c.claim_id = p_claim_id and c.worker_id = p_worker_id);
+  v_held    boolean := exists (
+    select from stepwell.claims c cross join unnest(c.task_ids, c.positions, c.attempts) as u (task_id, position, attempt)
+     where c.claim_id = p_claim_id and c.worker_id = p_worker_id
+       and u.task_id = p_task_id and u.position = p_position and u.attempt = p_attempt);
 begin
   if v_held then
     update stepwell.steps s set progress = coalesce(nullif(p_progress, 'null'), s.progress)

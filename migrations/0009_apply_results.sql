@@ -142,13 +142,13 @@ begin
     v_one := stepwell.settle_one(p_worker_id, p_claims[1], p_task_ids[1], p_steps[1], p_attempts[1], p_values[1], p_durations[1]);
     if v_one.completed then
       v_wait := stepwell.steps_wait();
-      v_placed := stepwell.place_steps(v_one.namespace, p_task_ids[1], v_one.ready, p_namespaces, p_take, v_wait);
+      v_placed := stepwell.place_steps(v_one.namespace, p_task_ids[1], v_one.ready, p_namespaces, p_take, v_wait, false);
       if v_wait or cardinality(v_placed.namespaces) > 0 then
         v_placed.namespaces := v_placed.namespaces || (stepwell.dispatch_steps(p_batch)).namespaces;
       end if;
       for v_nth in 1 .. greatest(cardinality(v_placed.handed), 1) loop
         if v_nth <= cardinality(v_placed.handed) then
-          v_claimed := stepwell.claim_step(v_one.namespace, p_task_ids[1], v_placed.handed[v_nth], 1::smallint, clock_timestamp(),
+          v_claimed := stepwell.claim_step(v_one.namespace, p_task_ids[1], v_placed.handed[v_nth], 1::smallint, stepwell.now(),
                                            p_worker_id, p_lease);
         end if;
         return query select '{}'::integer[], 1, 1, 0, 0, 0, 0, v_placed.namespaces, v_one.finished, 0, v_one.errored,
@@ -170,7 +170,7 @@ begin
     end if;
   end if;
   select * into v_applied
-    from stepwell.apply_messages(p_results, array_fill(clock_timestamp(), array[cardinality(p_task_ids)]), -- as the queue would tell
+    from stepwell.apply_messages(p_results, array_fill(stepwell.now(), array[cardinality(p_task_ids)]), -- as the queue would tell
                                  array_fill(p_worker_id, array[cardinality(p_task_ids)]), p_task_ids, p_steps, p_attempts,
                                  v_taken.namespace, p_namespaces, p_take, p_values, p_durations);
   -- What comes next is claimed before dispatch, which sends what comes after it: what the results made ready, then what
@@ -185,9 +185,9 @@ begin
   end if;
   v_left := p_take - coalesce(cardinality(v_applied.handed_task_ids), 0);
   v_share := greatest(v_left / greatest(cardinality(p_namespaces), 1), 1);
-  if v_left > 0 and cardinality(p_claims) > 1 and exists (select from stepwell.ready_steps) and not stepwell.results_wait() then
+  if v_left > 0 and cardinality(p_claims) > 1 and exists (select from stepwell.ready_steps) then
     foreach v_namespace in array p_namespaces loop
-      continue when v_left = 0 or not stepwell.may_pass(v_namespace);
+      continue when v_left = 0 or not stepwell.may_bypass_queue(v_namespace, true);
       v_next := stepwell.take_ready_steps(v_namespace, least(v_share, v_left));
       v_left := v_left - v_next.steps;
       continue when v_next.steps = 0;
@@ -245,7 +245,7 @@ begin
   returning t.state = 'complete', t.steps_failed > 0, t.concurrency_key is not null into v_complete, v_ailing, v_keyed;
   update stepwell.steps s
      set state = 'complete', result = p_value, worker_id = p_worker_id,
-         started_at = clock_timestamp() - p_duration * interval '1 microsecond', finished_at = clock_timestamp()
+         started_at = stepwell.now() - p_duration * interval '1 microsecond', finished_at = stepwell.now()
    where s.task_id = p_task_id and s.position = p_position and s.attempt = p_attempt and s.state = 'enqueued';
   if not found then -- whoever had the lock has ended the attempt
     raise exception 'step % of task % has changed meanwhile', p_position, p_task_id using errcode = 'SW008';
@@ -399,7 +399,7 @@ begin
   positions := p_positions;
   attempts := p_attempts;
   if p_namespaces[1] <> all (p_takers) or not p_namespaces[1] = all (p_namespaces)
-     or not stepwell.may_pass(p_namespaces[1]) then
+     or not stepwell.may_bypass_queue(p_namespaces[1], false) then
     return;
   end if;
   select r.dispatch_at, r.task_id, d.boost into v_first
@@ -421,11 +421,12 @@ $$;
 
 -- A place for the steps of one task that are enqueued now, with attempt 1: the first p_take of them are left to the caller, who
 -- claims them for a worker of p_takers, unless others come before them or something is limited; the rest goes to the queue.
--- p_wait: whether there may be others that come before them, of any namespace. namespaces: those whose queues got messages.
+-- p_wait: whether there may be others that come before them, of any namespace. p_new: whether their task begins with them.
+-- namespaces: those whose queues got messages.
 -- Called by: initialize_tasks, begin_task, settle_results.
 create function stepwell.place_steps(
   p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, p_wait boolean,
-  out handed smallint[], out namespaces text[])
+  p_new boolean, out handed smallint[], out namespaces text[])
 language plpgsql as $$
 begin
   handed := '{}';
@@ -433,7 +434,7 @@ begin
   if p_positions is null then
     return;
   end if;
-  if p_take > 0 and p_namespace = any (p_takers) and stepwell.may_pass(p_namespace)
+  if p_take > 0 and p_namespace = any (p_takers) and stepwell.may_bypass_queue(p_namespace, p_new)
      and not (p_wait and exists (select from stepwell.ready_steps r where r.namespace = p_namespace)) then
     handed := p_positions[:p_take];
     perform stepwell.count_steps(p_namespace, cardinality(handed));
@@ -447,14 +448,12 @@ begin
 end
 $$;
 
--- Steps that go past the queue of their namespace: the numbers of its messages tell how many there have been, so these count
--- too. Called by: place_steps, settle_results.
+-- Counts steps that go past the queue of their namespace: skip_QUEUE by the namespace's name. Called by: initialize_tasks,
+-- place_steps, settle_results.
 create function stepwell.count_steps(p_namespace text, p_steps integer) returns void
 language plpgsql as $$
-declare
-  v_numbers regclass := pg_catalog.format('pgmq.q_%s_queue_msg_id_seq', p_namespace);
 begin
-  perform count(nextval(v_numbers)) from generate_series(1, p_steps);
+  execute pg_catalog.format('select stepwell.%I($1)', 'skip_' || p_namespace || '_queue') using p_steps;
 end
 $$;
 

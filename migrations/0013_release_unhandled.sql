@@ -33,9 +33,10 @@ begin
   ), recorded as (
     insert into stepwell.step_attempts (task_id, position, attempt, kind, error_class, code, message, worker_id, finished_at)
     select g.task_id, g.position, g.attempt, 'permanent', 'Stepwell::UnknownHandler', 'UNKNOWN_HANDLER',
-           pg_catalog.format('no worker has the handler %s of step %s', ws.handler, g.name), p_worker_id, stepwell.now()
+           case when ws.handler is null then pg_catalog.format('the definition of step %s has been deleted', g.name)
+                else pg_catalog.format('no worker has the handler %s of step %s', ws.handler, g.name) end, p_worker_id, stepwell.now()
       from given_up g join stepwell.tasks t using (task_id)
-      join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = g.position
+      left join stepwell.workflow_steps ws on ws.workflow_id = t.workflow_id and ws.position = g.position
   )
   select array_agg(g.claim_id) as claims, array_agg(g.task_id) as task_ids, array_agg(g.position) as positions
     into v_given_up from given_up g;

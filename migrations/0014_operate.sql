@@ -37,12 +37,12 @@ begin
 end
 $$;
 
--- Called by: pause_namespace, resume_namespace.
+-- Called by: pause_namespace, resume_namespace, limit_namespace.
 create function stepwell.require_namespace(p_namespace text) returns void
 language plpgsql as $$
 begin
-  if not exists (select from pgmq.meta m where m.queue_name = p_namespace || '_queue') then
-    raise exception 'there is no namespace %', p_namespace using errcode = 'SW006',
+  if p_namespace is null or not exists (select from stepwell.known_namespaces() n where n = p_namespace) then
+    raise exception 'there is no namespace %', coalesce(p_namespace, 'null') using errcode = 'SW006',
       hint = 'A namespace exists from the first workflow or worker of it.';
   end if;
 end
@@ -50,6 +50,7 @@ $$;
 
 -- Puts dead letters back into the queues that they came from, as new messages. One that still cannot be used becomes a
 -- dead letter again. Called by: clients. Locks: the dead letters, by id. Returns the ids of those that were put back.
+-- Raises SW003 for one whose queue is gone.
 create function stepwell.replay_dead_letters(p_ids bigint[], p_reason text default null, p_actor text default null)
 returns bigint[]
 language plpgsql as $$
@@ -61,7 +62,8 @@ begin
     delete from stepwell.dead_letters d where d.dead_letter_id = any (p_ids) returning d.*
   )
   select array_agg(t::stepwell.dead_letters order by t.dead_letter_id) into v_letters from taken t;
-  perform pgmq.send_batch(q.queue, q.messages)
+  perform stepwell.require_queue(q.queue) from (select distinct l.queue from unnest(v_letters) l) q;
+  perform stepwell.send_messages(q.queue, q.messages, 0)
      from (select l.queue, array_agg(l.message order by l.dead_letter_id) as messages
              from unnest(v_letters) l group by l.queue order by l.queue) q;
   insert into stepwell.task_events (task_id, kind, actor, reason, details, happened_at)
@@ -130,6 +132,26 @@ begin
     delete from stepwell.idempotency_keys k using gone g
      where g.queue = 'task_requests' and k.workflow = g.message ->> 'workflow'
        and k.idempotency_key = g.message ->> 'idempotency_key' and k.task_id::text = g.message ->> 'task_id'
+  )
+  select count(*) into v_removed from gone;
+  return v_removed;
+end
+$$;
+
+-- Removes up to p_batch events that are older than p_age and belong to no task: pauses, limits, replays of requests that never
+-- became one. Those of a task go with it. Called by: the retention loop. Locks: the events (SKIP LOCKED). Returns how many.
+create function stepwell.remove_events(p_batch integer, p_age interval) returns integer
+language plpgsql as $$
+declare
+  v_removed integer;
+begin
+  with old as (
+    select e.event_id from stepwell.task_events e
+     where (e.task_id is null or e.kind = 'replay') and e.happened_at < stepwell.now() - p_age
+       and not exists (select from stepwell.tasks t where t.task_id = e.task_id)
+     order by e.happened_at limit p_batch for update of e skip locked
+  ), gone as (
+    delete from stepwell.task_events e using old o where e.event_id = o.event_id returning e.event_id
   )
   select count(*) into v_removed from gone;
   return v_removed;

@@ -134,11 +134,14 @@ begin
 end
 $$;
 
--- Whether steps of a namespace may go past its queue: nothing is limited, and it is not paused.
-create function stepwell.may_pass(p_namespace text) returns boolean
+-- Whether steps of a namespace may go to a worker past its queue: nothing is limited, and it is not paused. p_new: they are not
+-- what results have just made ready, but work that begins, or has waited. While many results wait to be applied no such work
+-- starts, as with dispatch; what goes on with a worker's own results adds nothing to those that wait.
+-- Called by: initialize_requests, place_steps, line_up, settle_results. Takes no locks.
+create function stepwell.may_bypass_queue(p_namespace text, p_new boolean) returns boolean
 language plpgsql stable as $$
 begin
-  return not exists (select from stepwell.namespaces n
+  return not (p_new and stepwell.results_wait()) and not exists (select from stepwell.namespaces n
                       where n.namespace = p_namespace
                         and (n.concurrency is not null or n.rate is not null or n.paused_at is not null))
      and not exists (select from stepwell.workflows w where w.namespace = p_namespace and w.concurrency_key is not null);
@@ -498,7 +501,7 @@ declare
   v_namespace text;
 begin
   for v_namespace in
-    select regexp_replace(m.queue_name, '_queue$', '') from pgmq.meta m where m.queue_name like '%\_queue' order by 1
+    select n from stepwell.known_namespaces() n
   loop
     return query execute pg_catalog.format(
       'select n.namespace, q.queued, q.oldest_at, r.ready, k.keyed, c.held, s.paused_at, s.concurrency, s.rate, s.rate_period,

@@ -87,14 +87,14 @@ declare
   v_queue record;
 begin
   for v_queue in
-    select m.queue_name::text as name, n.namespace, coalesce(c.held, 0) as held,
-           pg_catalog.format('pgmq.%I', pgmq.format_table_name(m.queue_name, 'q')) as relation
-      from pgmq.meta m
-     cross join lateral (select case when m.queue_name like '%\_queue'
-                                     then regexp_replace(m.queue_name, '_queue$', '') end as namespace) n
+    select m.name, m.namespace, coalesce(c.held, 0) as held,
+           pg_catalog.format('pgmq.%I', pgmq.format_table_name(m.name, 'q')) as relation
+      from (select n || '_queue' as name, n as namespace from stepwell.known_namespaces() n
+            union all
+            values ('step_results', null), ('task_requests', null)) m
       left join (select w.namespace, sum(cardinality(w.task_ids)) as held from stepwell.claims w
-                  where w.expires_at > stepwell.now() group by w.namespace) c on c.namespace = n.namespace
-     order by m.queue_name
+                  where w.expires_at > stepwell.now() group by w.namespace) c on c.namespace = m.namespace
+     order by m.name
   loop
     return query execute pg_catalog.format(
       'select $1, $2, (select count(*) from (select from %1$s limit $3) q),

@@ -26,6 +26,11 @@ $$;
 -- Its caller has another way, and waits meanwhile with all that it has to report.
 alter function stepwell.settle_results set lock_timeout = '200ms';
 
+-- It locks tasks in the order in which its join finds them, which is that of their ids, as everybody locks them, in a nested loop
+-- alone.
+alter function stepwell.advance_tasks set enable_hashjoin = off;
+alter function stepwell.advance_tasks set enable_mergejoin = off;
+
 -- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
 alter function stepwell.take_results set enable_nestloop = off;
 alter function stepwell.release_steps set enable_nestloop = off;

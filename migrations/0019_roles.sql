@@ -10,12 +10,13 @@ create view stepwell.queued_requests as
   select q.message, q.enqueued_at from pgmq.q_task_requests q;
 
 -- Whether a message stands in a queue, at a fraction of what a hop costs: what an idle loop asks now and then.
--- By the index, which skips what is deleted. Called by: orchestrators, workers. Takes no locks.
+-- By the index, which skips what is deleted. Called by: orchestrators, workers. Takes no locks. Raises SW003 for no queue of ours.
 create function stepwell.queue_has_messages(p_queue text) returns boolean
 language plpgsql as $$
 declare
   v_found boolean;
 begin
+  perform stepwell.require_queue(p_queue);
   execute format('select (select q.msg_id from pgmq.%I q order by q.msg_id limit 1) is not null',
                  pgmq.format_table_name(p_queue, 'q')) into v_found;
   return v_found;
@@ -53,6 +54,7 @@ language sql immutable as $$
       ('report_progress', '{worker}'),
       ('heartbeat', '{worker}'),
       ('release_steps', '{worker}'),
+      ('release_unknown_claims', '{worker}'),
       ('release_unhandled', '{worker}'),
       ('queue_has_messages', '{worker,orchestrator}'),
       ('describe_steps', '{worker,orchestrator}'),
@@ -70,7 +72,8 @@ language sql immutable as $$
       ('fail_overdue_tasks', '{orchestrator}'),
       ('finished_tasks', '{orchestrator}'),
       ('remove_finished_tasks', '{orchestrator}'),
-      ('remove_dead_letters', '{orchestrator}')
+      ('remove_dead_letters', '{orchestrator}'),
+      ('remove_events', '{orchestrator}')
     ) as f (name, kinds)
    where p_kind = any (f.kinds)
 $$;

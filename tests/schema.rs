@@ -5,8 +5,10 @@
 mod support;
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{ensure, Context, Result};
+use stepwell::store::Store;
 use support::{Session, TestDatabase};
 
 /// Each query gives one text a row. Only what PostgreSQL 14 to 18 print alike; bodies of functions by their digest, for
@@ -76,7 +78,10 @@ const PARTS: [(&str, &str); 7] = [
 
 #[tokio::test]
 async fn the_migrations_make_the_schema_that_is_recorded() -> Result<()> {
-    let db = TestDatabase::new().await?;
+    let db = TestDatabase::empty().await?; // the template for tests has another clock
+    let store = Store::connect(&db.url(), 2, Duration::from_secs(10)).await?;
+    store.migrate().await?;
+    store.close().await;
     let mut session = db.session().await?;
     let found = describe(&mut session).await?;
     drop(session);

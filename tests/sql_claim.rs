@@ -6,7 +6,7 @@ use std::collections::HashSet;
 
 use anyhow::Result;
 use serde_json::{json, Map, Value};
-use support::session::NAMESPACE;
+use support::session::{sqlstate, NAMESPACE};
 use support::{chain, complete, define, define_with, drain, Session, TestDatabase};
 use uuid::Uuid;
 
@@ -19,15 +19,36 @@ fn members(json: &str) -> Result<Map<String, Value>> {
 }
 
 #[tokio::test]
-async fn a_queue_that_was_there_before_is_taken_over_with_its_messages() -> Result<()> {
+async fn a_queue_of_somebody_else_is_left_alone() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
     session.run("select pgmq.create('test_queue'); select pgmq.send('test_queue', '{}')").await?;
+    assert_eq!(sqlstate(session.register(&chain(1)).await).as_deref(), Some("SW009"));
+    assert_eq!(session.value::<i64>("select count(*) from pgmq.q_test_queue").await?, 1);
+    assert_eq!(
+        session.value::<i64>("select count(*) from pg_indexes where indexname like '%test_queue%vt_idx'").await?,
+        1
+    );
+    assert!(session.run("select stepwell.pause_namespace('test')").await.is_err(), "it is no namespace");
+    session.run("select pgmq.drop_queue('test_queue')").await?;
     session.register(&chain(1)).await?;
-    session.submit_one("test/chain", "{}").await?;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_queue_cannot_be_called_like_a_function_of_ours() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    for name in ["requests", "messages", "results", "steps", "_queue", "Odd_queue", "a\"b_queue", "", "step_results_2"]
+    {
+        let refused = session.run(&format!("select stepwell.create_queue('{name}')")).await;
+        assert_eq!(sqlstate(refused).as_deref(), Some("SW003"), "{name}");
+    }
+    session.register(&chain(1)).await?;
+    let task = session.submit_one("test/chain", "{}").await?;
     session.initialize(1).await?;
-    assert_eq!(session.claim(10).await?.len(), 1);
-    assert_eq!(session.count("dead_letters").await?, 1);
+    assert_eq!(session.claim_one().await?.task_id, task);
     drop(session);
     db.finish().await
 }

@@ -170,6 +170,7 @@ async fn template(maintenance: &mut PgConnection, server_url: &str) -> Result<St
         run(maintenance, "create database template_unfinished template template1").await?;
         let store = Store::connect(&url_of(server_url, "template_unfinished"), 2, Duration::from_secs(10)).await?;
         store.migrate().await?;
+        sqlx::query("select stepwell.use_fake_clock()").execute(store.pool()).await?;
         store.close().await;
         // A rename waits for no one: the backends of the store may still be on their way out.
         eventually("the template is free", async || {

@@ -21,6 +21,7 @@ pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
         Core::Configuration { .. } | Core::Embedded(_) | Core::File { .. } | Core::Listen { .. } => {
             "ConfigurationError"
         }
+        Core::ForeignQueue { .. } => "ConfigurationError",
         Core::Validation { .. } | Core::UnknownWorkflow { .. } | Core::WorkflowConflict { .. } => "ValidationError",
         Core::UnknownTask { .. } | Core::InvalidTransition { .. } | Core::UnknownNamespace { .. } => "ValidationError",
         Core::WaitTimeout { .. } => "WaitTimeout",

@@ -88,6 +88,11 @@ impl Backoff {
         delay(self.failures)
     }
 
+    /// How many tries have failed since it worked.
+    pub(crate) fn failures(&self) -> u32 {
+        self.failures
+    }
+
     /// Notes that it works.
     pub(crate) fn succeeded(&mut self) {
         if self.failures > 0 {

@@ -83,6 +83,12 @@ pub enum Error {
         /// Which task, which state.
         message: String,
     },
+    /// The queue of a namespace is somebody else's (SQLSTATE SW009).
+    #[error("{message}: its messages would be taken for steps. Give the namespace another name, or, if nothing uses that queue, remove it: select pgmq.drop_queue(…)")]
+    ForeignQueue {
+        /// Which queue.
+        message: String,
+    },
     /// There is no such namespace (SQLSTATE SW006).
     #[error("{message}; a namespace exists from its first workflow or worker")]
     UnknownNamespace {
@@ -232,6 +238,32 @@ impl Error {
         }
     }
 
+    /// Whether a statement waited too long for a lock (SQLSTATE class 55), or took longer than it may (57014), or no answer came in
+    /// time: less at a time may get through.
+    pub fn is_timeout(&self) -> bool {
+        match self {
+            Self::Database { source: sqlx::Error::Io(error), .. } => error.kind() == std::io::ErrorKind::TimedOut,
+            _ => matches!(self.sqlstate(), Some(code) if code.starts_with("55") || code == "57014"),
+        }
+    }
+
+    /// Whether a lock was not to be had in time (SQLSTATE 55P03).
+    pub(crate) fn is_lock_timeout(&self) -> bool {
+        self.sqlstate().as_deref() == Some("55P03")
+    }
+
+    /// Whether what a batch is made of can be at fault: data (22), constraints (23), cardinality (21), limits (54), what our
+    /// functions raise (P0, SW). The list of `stepwell.bury_message`.
+    pub(crate) fn blames_message(&self) -> bool {
+        self.sqlstate()
+            .is_some_and(|code| ["21", "22", "23", "54", "P0", "SW"].iter().any(|class| code.starts_with(class)))
+    }
+
+    /// Whether PostgreSQL met an internal error (XX), which a message may bring about, or something that passes.
+    pub(crate) fn is_internal(&self) -> bool {
+        self.sqlstate().is_some_and(|code| code.starts_with("XX"))
+    }
+
     /// Whether PostgreSQL refused a value itself (SQLSTATE class 22 or 54): the same input fails every time.
     pub fn is_bad_data(&self) -> bool {
         matches!(self.sqlstate(), Some(code) if code.starts_with("22") || code.starts_with("54"))
@@ -246,14 +278,15 @@ impl Error {
     }
 }
 
-/// Connection trouble (08), transaction collisions (40), out of resources (53), operator intervention (57), a server that
-/// is a standby still or again (25006), and what the driver says when a socket is gone.
+/// Connection trouble (08), transaction collisions (40), out of resources (53), a lock that somebody holds (55), operator
+/// intervention and timeouts (57), trouble of the system (58), a server that is a standby still or again (25006), and what the
+/// driver says when a socket is gone.
 fn is_transient(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut | sqlx::Error::Protocol(_) | sqlx::Error::WorkerCrashed => true,
-        sqlx::Error::Database(db) => db
-            .code()
-            .is_some_and(|code| ["08", "25006", "40", "53", "57", "58"].iter().any(|class| code.starts_with(class))),
+        sqlx::Error::Database(db) => db.code().is_some_and(|code| {
+            ["08", "25006", "40", "53", "55", "57", "58"].iter().any(|class| code.starts_with(class))
+        }),
         _ => false,
     }
 }

@@ -7,13 +7,16 @@ use tokio_util::sync::CancellationToken;
 
 use super::pause;
 use crate::database::Database;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::signals::Wakeups;
 use crate::telemetry::health::Pulse;
 use crate::telemetry::{metrics, target};
 
 /// More than so many times in a row do not count.
 const MOST_IN_VAIN: u32 = 12;
+
+/// How often a message meets an internal error of PostgreSQL before that counts as its fault.
+const INTERNAL_ERRORS: u32 = 10;
 
 /// One hop: one transaction over a batch.
 pub(super) trait Hop: Send + Sync {
@@ -43,6 +46,7 @@ pub(super) async fn run<H: Hop>(
     let pulse = database.pulse(H::NAME, polling_interval);
     let mut batch = largest;
     let mut in_vain: u32 = 0;
+    let mut internal_errors: u32 = 0;
     while !shutdown.is_cancelled() {
         wakeups.mark_unchanged(); // what is said from here on is heard below
         let outcome = hop.run(batch).await;
@@ -56,6 +60,7 @@ pub(super) async fn run<H: Hop>(
         match outcome {
             Ok(count) if count < batch / 2 || count == 0 => {
                 backoff.succeeded();
+                internal_errors = 0;
                 batch = largest;
                 in_vain = after(in_vain, count > 0);
                 // Nothing is left: a hop that leaves something takes half of what it may. What has come since has said so.
@@ -64,29 +69,51 @@ pub(super) async fn run<H: Hop>(
             }
             Ok(_) => {
                 backoff.succeeded();
+                internal_errors = 0;
                 in_vain = 0;
                 batch = batch.saturating_mul(2).min(largest);
             }
-            Err(error) if error.is_transient() => pause(backoff.failed(&error), &shutdown).await,
+            Err(error) if error.is_transient() => {
+                if error.is_timeout() {
+                    batch = (batch / 2).max(1); // less may get through in that time
+                }
+                pause(backoff.failed(&error), &shutdown).await;
+            }
+            // Not the messages' fault: they are tried again until that is over.
+            Err(error) if !error.blames_message() && !error.is_internal() => {
+                pause(backoff.failed(&error), &shutdown).await;
+            }
             Err(error) if batch > 1 => {
                 tracing::debug!(target: target::QUEUE, queue = H::QUEUE, batch, %error, "the batch fails, trying half of it");
                 batch /= 2;
             }
             Err(error) => {
-                tracing::warn!(
-                    target: target::QUEUE,
-                    queue = H::QUEUE,
-                    %error,
-                    "a message that cannot be handled goes to the dead letters"
-                );
-                database.note_warning(H::NAME, format!("a message goes to the dead letters: {error}"));
-                match database.store().bury_message(H::QUEUE).await {
-                    Ok(()) => batch = 2.min(largest),
+                if error.is_internal() {
+                    internal_errors += 1;
+                    if internal_errors < INTERNAL_ERRORS {
+                        pause(backoff.failed(&error), &shutdown).await;
+                        continue;
+                    }
+                }
+                match database.store().bury_message(H::QUEUE, error.is_internal()).await {
+                    Ok(buried) => {
+                        if buried {
+                            note_buried(&database, H::NAME, H::QUEUE, &error);
+                        }
+                        internal_errors = 0;
+                        batch = 2.min(largest);
+                    }
                     Err(error) => pause(backoff.failed(&error), &shutdown).await,
                 }
             }
         }
     }
+}
+
+fn note_buried(database: &Database, name: &'static str, queue: &'static str, error: &Error) {
+    let what = "a message that cannot be handled has gone to the dead letters";
+    tracing::warn!(target: target::QUEUE, queue, %error, "{what}");
+    database.note_warning(name, format!("{what}: {error}"));
 }
 
 /// Until something wakes the loop, or a look finds work. A look that fails is left to the hop, which handles it.

@@ -57,7 +57,9 @@ impl Hop for Arc<Requests> {
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
         let takers = self.database.takers();
         let (taker, appetite) = wanting(&takers, batch as usize).unzip();
-        let outcome = self.database.store().initialize_tasks(batch, traces.is_some(), appetite).await?;
+        let claiming = taker.map(Taker::begin_claiming); // until what it brings is known
+        let outcome = self.database.store().initialize_tasks(batch, traces.is_some(), appetite).await;
+        let outcome = outcome.inspect_err(|error| claiming.iter().for_each(|claiming| claiming.failed(error)))?;
         self.database.metrics().hop(Self::HOP, started.elapsed(), outcome.popped);
         let (popped, unvalidated) = (outcome.popped.unsigned_abs(), outcome.unvalidated);
         self.tell(outcome, taker, started, since).await;
@@ -96,8 +98,12 @@ impl Requests {
         let Ok(_one_at_a_time) = self.beginning.try_lock() else { return Ok(None) };
         let traces = self.database.traces();
         let (since, started) = (traces.map(|_| SystemTime::now()), Instant::now());
+        let claiming = taker.begin_claiming(); // until what it brings is known
         let begun = self.database.store().begin_task(request, traces.is_some(), appetite).await;
-        let begun = begun.inspect_err(|_| self.database.metrics().hop_failed(metrics::Hop::Begin))?;
+        let begun = begun.inspect_err(|error| {
+            claiming.failed(error);
+            self.database.metrics().hop_failed(metrics::Hop::Begin);
+        })?;
         if begun.initialized.popped > 0 {
             self.tell(begun.initialized, Some(taker), started, since).await;
             self.database.metrics().hop(metrics::Hop::Begin, started.elapsed(), 1u64);

@@ -66,6 +66,14 @@ async fn sweep(database: &Database, totals: &Totals, pulse: &Pulse, shutdown: &C
         }
         pause(BREATH, shutdown).await;
     }
+    while let (Some(age), false) = (settings.failed, shutdown.is_cancelled()) {
+        let removed = store.remove_events(settings.batch, age).await?; // of no task: those of a task go with it
+        pulse.succeeded();
+        if removed.unsigned_abs() < settings.batch {
+            break;
+        }
+        pause(BREATH, shutdown).await;
+    }
     if tasks > 0 || letters > 0 {
         tracing::info!(tasks, dead_letters = letters, "old tasks and dead letters were removed");
     }

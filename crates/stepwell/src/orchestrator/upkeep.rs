@@ -17,10 +17,12 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finis
     let settings = database.config().orchestrator.clone();
     let mut backoff = database.backoff("upkeep");
     let pulse = database.pulse("upkeep", settings.cycle);
+    let mut batch = settings.upkeep_batch;
     while !shutdown.is_cancelled() {
-        match cycle(&database, &totals, &finished, settings.upkeep_batch).await {
+        match cycle(&database, &totals, &finished, batch).await {
             Ok(more) => {
                 backoff.succeeded();
+                batch = batch.saturating_mul(2).min(settings.upkeep_batch);
                 pulse.succeeded();
                 if !more {
                     pause(settings.cycle, &shutdown).await;
@@ -28,6 +30,9 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finis
             }
             Err(error) => {
                 pulse.turned();
+                if error.is_timeout() {
+                    batch = (batch / 2).max(1); // less may get through in that time
+                }
                 pause(backoff.failed(&error), &shutdown).await;
             }
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use sqlx::postgres::types::PgInterval;
+use sqlx::types::chrono::{DateTime, Utc};
 use uuid::Uuid;
 
 use super::{ClaimedRow, OrFail, Store};
@@ -79,6 +80,12 @@ impl Columns {
         columns
     }
 
+    fn of_rows(rows: &[ClaimedRow]) -> Self {
+        let mut columns = Self::default();
+        rows.iter().for_each(|row| columns.push(row.claim_id, row.task_id, row.position));
+        columns
+    }
+
     fn push(&mut self, claim: i64, task: Uuid, position: i16) {
         self.claims.push(claim);
         self.tasks.push(task);
@@ -131,9 +138,12 @@ impl Store {
 
     /// The same for steps of which no more is known than that they are claimed.
     pub(super) async fn release_rows(&self, worker_id: &str, rows: &[ClaimedRow]) -> Result<i32> {
-        let mut columns = Columns::default();
-        rows.iter().for_each(|row| columns.push(row.claim_id, row.task_id, row.position));
-        self.release(worker_id, columns, Duration::ZERO).await
+        self.release(worker_id, Columns::of_rows(rows), Duration::ZERO).await
+    }
+
+    /// Ends such steps in error at once, because nobody has their handler. Returns the tasks that are in error now.
+    pub(super) async fn fail_rows(&self, worker_id: &str, rows: &[ClaimedRow]) -> Result<Vec<Uuid>> {
+        self.release_columns_unhandled(worker_id, &Columns::of_rows(rows), Duration::ZERO, Duration::ZERO).await
     }
 
     async fn release(&self, worker_id: &str, columns: Columns, delay: Duration) -> Result<i32> {
@@ -157,7 +167,16 @@ impl Store {
         delay: Duration,
         give_up: Duration,
     ) -> Result<Vec<Uuid>> {
-        let columns = Columns::of(steps);
+        self.release_columns_unhandled(worker_id, &Columns::of(steps), delay, give_up).await
+    }
+
+    async fn release_columns_unhandled(
+        &self,
+        worker_id: &str,
+        columns: &Columns,
+        delay: Duration,
+        give_up: Duration,
+    ) -> Result<Vec<Uuid>> {
         sqlx::query_scalar("select stepwell.release_unhandled($1, $2, $3, $4, $5, $6)")
             .bind(worker_id)
             .bind(&columns.claims)
@@ -193,6 +212,28 @@ impl Store {
             "ended" => AttemptEnd::Settled,
             _ => AttemptEnd::LeaseLost,
         }))
+    }
+
+    /// Gives back what a worker has claimed before a moment, the claims that it knows aside, the attempts not counted. Returns the
+    /// namespaces whose queues got messages.
+    pub async fn release_unknown_claims(
+        &self,
+        worker_id: &str,
+        known: &[i64],
+        before: DateTime<Utc>,
+    ) -> Result<Vec<String>> {
+        sqlx::query_scalar("select stepwell.release_unknown_claims($1, $2, $3)")
+            .bind(worker_id)
+            .bind(known)
+            .bind(before)
+            .fetch_one(self)
+            .await
+            .or_fail(self)
+    }
+
+    /// The clock that decides: the database's.
+    pub(crate) async fn clock(&self) -> Result<DateTime<Utc>> {
+        sqlx::query_scalar("select stepwell.now()").fetch_one(self).await.or_fail(self)
     }
 
     /// Extends claims of a worker by `lease` from now. Returns those that still exist.

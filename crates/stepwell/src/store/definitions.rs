@@ -88,24 +88,37 @@ pub(super) struct Definitions(Mutex<HashMap<i32, Arc<[StepDefinition]>>>);
 
 impl Store {
     /// Claimed steps with what they are. When that cannot be read they are given back, not counted as attempts: nobody else knows
-    /// that they are claimed.
+    /// that they are claimed. One whose definition has been deleted ends in error, and the others go on.
     pub(super) async fn describe(&self, worker_id: &str, rows: Vec<ClaimedRow>) -> Result<Vec<ClaimedStep>> {
-        match self.definitions_of(&rows).await {
-            Ok(definitions) => rows
-                .into_iter()
-                .map(|row| {
-                    definitions
-                        .get(&row.workflow_id)
-                        .and_then(|steps| row.described(steps))
-                        .ok_or(sqlx::Error::RowNotFound)
-                })
-                .collect::<Result<_, _>>()
-                .or_fail(self),
+        let definitions = match self.definitions_of(&rows).await {
+            Ok(definitions) => definitions,
             Err(error) => {
                 if let Err(error) = self.release_rows(worker_id, &rows).await {
                     tracing::warn!(%error, steps = rows.len(), "steps could not be given back; their claims expire");
                 }
-                Err(error)
+                return Err(error);
+            }
+        };
+        let is_defined = |row: &ClaimedRow| {
+            let steps = definitions.get(&row.workflow_id);
+            steps.is_some_and(|steps| usize::try_from(row.position).is_ok_and(|position| position < steps.len()))
+        };
+        let (defined, undefined): (Vec<_>, Vec<_>) = rows.into_iter().partition(is_defined);
+        if !undefined.is_empty() {
+            self.end_undefined(worker_id, &undefined).await;
+        }
+        let describe = |row: ClaimedRow| definitions.get(&row.workflow_id).and_then(|steps| row.described(steps));
+        Ok(defined.into_iter().filter_map(describe).collect())
+    }
+
+    async fn end_undefined(&self, worker_id: &str, rows: &[ClaimedRow]) {
+        let steps = rows.len();
+        match self.fail_rows(worker_id, rows).await {
+            Ok(_) => {
+                tracing::warn!(steps, "the definitions of claimed steps have been deleted, the steps end in error")
+            }
+            Err(error) => {
+                tracing::warn!(%error, steps, "steps without a definition could not be ended; their claims expire")
             }
         }
     }

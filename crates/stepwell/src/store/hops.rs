@@ -437,18 +437,22 @@ impl Store {
         self.bounded(call).await.or_fail(self)
     }
 
-    /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again, with a reason that has
-    /// no secrets in it.
-    pub async fn bury_message(&self, queue: &str) -> Result<()> {
+    /// Takes the oldest message of `queue` out of the way: to the dead letters when it fails again by its own fault, with a reason
+    /// that has no secrets in it. `internal`: also when PostgreSQL meets an internal error with it. Returns whether it did.
+    ///
+    /// # Errors
+    /// What it fails with, when that is not the message's fault: it stays in the queue.
+    pub async fn bury_message(&self, queue: &str, internal: bool) -> Result<bool> {
         let mut problem: Option<String> = None;
-        let mut reason = None;
+        let mut reason: Option<String> = None;
         for attempt in 1.. {
             // One that says something else each time is buried with what it said last.
             let same = problem.filter(|_| attempt < BURY_ATTEMPTS);
-            problem = sqlx::query_scalar("select stepwell.bury_message($1, $2, $3)")
+            problem = sqlx::query_scalar("select stepwell.bury_message($1, $2, $3, $4)")
                 .bind(queue)
                 .bind(same)
-                .bind(reason)
+                .bind(&reason)
+                .bind(internal)
                 .fetch_one(self)
                 .await
                 .or_fail(self)?;
@@ -457,6 +461,6 @@ impl Store {
                 None => break,
             }
         }
-        Ok(())
+        Ok(reason.is_some())
     }
 }

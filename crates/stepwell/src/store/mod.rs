@@ -88,6 +88,7 @@ impl Store {
         let message = || error.as_database_error().map(|e| e.message().to_owned()).unwrap_or_default();
         match error.as_database_error().and_then(|e| e.code()).as_deref() {
             Some("SW002") => Error::WorkflowConflict { message: message() },
+            Some("SW009") => Error::ForeignQueue { message: message() },
             Some("SW006") => Error::UnknownNamespace { message: message() },
             Some("SW005") => Error::InvalidTransition { message: message() },
             Some("42501") => Error::MissingPrivilege {

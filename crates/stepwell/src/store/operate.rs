@@ -242,6 +242,16 @@ impl Store {
             .or_fail(self)
     }
 
+    /// Removes up to `batch` events that are older than `age` and belong to no task. Returns how many.
+    pub async fn remove_events(&self, batch: u32, age: Duration) -> Result<i32> {
+        sqlx::query_scalar("select stepwell.remove_events($1, $2)")
+            .bind(i32::try_from(batch).unwrap_or(i32::MAX))
+            .bind(interval(age))
+            .fetch_one(self)
+            .await
+            .or_fail(self)
+    }
+
     /// Removes up to `batch` dead letters that are older than `age`. Returns how many.
     pub async fn remove_dead_letters(&self, batch: u32, age: Duration) -> Result<i32> {
         sqlx::query_scalar("select stepwell.remove_dead_letters($1, $2)")

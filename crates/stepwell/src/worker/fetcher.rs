@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 use rand::Rng;
 
 use super::lane::Lane;
-use super::Shared;
+use super::{lost_answers, Shared};
 use crate::error::{Error, Result};
 use crate::signals::Wakeups;
 use crate::store::ClaimedStep;
@@ -27,6 +27,13 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>, away: Option<Error
     let pulse = lane.database.pulse("claim", shared.settings.polling_interval);
     let mut turn = 0;
     while !shared.quiet.is_cancelled() {
+        if lane.answers.are_doubted() {
+            if let Err(error) = lost_answers::give_back(&shared, &lane).await {
+                let pause = tokio::time::sleep(backoff.failed(&error));
+                shared.quiet.run_until_cancelled(pause).await;
+                continue;
+            }
+        }
         let want = if lane.reports.are_behind(shared.settings.report_batch) {
             shared.slots.rest(lane.place);
             0 // the database does not take results: no use in making more
@@ -82,7 +89,8 @@ async fn claim(shared: &Shared, lane: &Lane, want: usize, turn: usize) -> Result
         let namespace = &lane.namespaces[(turn + offset) % lane.namespaces.len()];
         let batch = u32::try_from(want - claimed).unwrap_or(u32::MAX);
         let since = Instant::now();
-        let steps = claim_from(shared, lane, namespace, batch).await?;
+        let claiming = lane.answers.begin(); // until what it brings is known
+        let steps = claim_from(shared, lane, namespace, batch).await.inspect_err(|error| claiming.failed(error))?;
         if !steps.is_empty() {
             claimed += steps.len();
             lane.passes.claimed(steps.len());
@@ -110,12 +118,14 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
             Err(_) => lane.database.metrics().hop_failed(Hop::Claim),
         }
         match claimed {
-            Err(error) if !error.is_transient() && batch > 1 => batch /= 2,
-            Err(error) if !error.is_transient() => {
-                tracing::warn!(namespace, %error, "a step that cannot be claimed ends in error");
-                store.bury_message(&format!("{namespace}_queue")).await?;
+            Err(error) if error.blames_message() && batch > 1 => batch /= 2,
+            Err(error) if error.blames_message() => {
+                if store.bury_message(&format!("{namespace}_queue"), false).await? {
+                    tracing::warn!(namespace, %error, "a step that cannot be claimed has ended in error");
+                }
                 return Ok(Vec::new());
             }
+            Err(error) if error.is_timeout() && batch > 1 => batch /= 2, // less may get through in that time
             Ok(mut steps) => {
                 mark(lane, &mut steps, started, since);
                 return Ok(steps);
@@ -146,6 +156,9 @@ async fn wait_for_steps(shared: &Shared, lane: &Lane, wakeups: &mut Wakeups, pul
     let jittered = |pause: Duration| pause.mul_f64(rand::rng().random_range(0.75..=1.25));
     while tokio::time::timeout(jittered(pause), wakeups.changed()).await.is_err() {
         pause = shared.settings.polling_interval;
+        if lane.answers.are_doubted() {
+            return;
+        }
         for namespace in &lane.namespaces {
             if lane.database.store().has_messages(&format!("{namespace}_queue")).await.unwrap_or(true) {
                 return;

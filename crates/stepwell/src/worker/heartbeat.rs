@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::lane::Lane;
-use super::Shared;
+use super::{lost_answers, Shared};
 
 pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
     let mut backoff = lane.database.backoff("heartbeat");
@@ -22,6 +22,10 @@ pub(super) async fn run(shared: Arc<Shared>, lane: Arc<Lane>) {
             return;
         }
         pause = interval;
+        if lane.answers.are_doubted() {
+            // The fetcher does that, unless it rests. What fails here is tried again there, or the next time.
+            let _ = tokio::time::timeout(interval / 2, lost_answers::give_back(&shared, &lane)).await;
+        }
         let claims = lane.reports.open_claims();
         if claims.is_empty() {
             pulse.succeeded();

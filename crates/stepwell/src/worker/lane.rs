@@ -7,6 +7,7 @@ use std::time::{Duration, SystemTime};
 
 use tokio::sync::Notify;
 
+use super::lost_answers::LostAnswers;
 use super::outcome::Outcome;
 use super::passes::Passes;
 use super::reporter::Reports;
@@ -24,6 +25,7 @@ pub(super) struct Lane {
     pub(super) namespaces: Vec<String>,
     pub(super) reports: Reports,
     pub(super) passes: Passes,
+    pub(super) answers: LostAnswers,
     /// Told when the fetcher has ended and what it had claimed is given back.
     pub(super) drained: Notify,
     /// What is counted of each namespace.
@@ -34,7 +36,16 @@ impl Lane {
     pub(super) fn new(place: usize, database: Database, namespaces: Vec<String>) -> Self {
         let counted = namespaces.iter().map(|namespace| (namespace.clone(), database.metrics().attempts(namespace)));
         let (attempts, reports, drained) = (counted.collect(), Reports::default(), Notify::new());
-        Self { place, database, namespaces, reports, passes: Passes::default(), drained, attempts }
+        Self {
+            place,
+            database,
+            namespaces,
+            reports,
+            passes: Passes::default(),
+            answers: LostAnswers::default(),
+            drained,
+            attempts,
+        }
     }
 
     /// Counts that an attempt begins.

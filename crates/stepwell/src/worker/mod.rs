@@ -7,6 +7,7 @@ mod fetcher;
 mod handler;
 mod heartbeat;
 mod lane;
+mod lost_answers;
 mod outcome;
 mod passes;
 mod rate;

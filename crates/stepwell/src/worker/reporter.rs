@@ -28,6 +28,9 @@ pub(super) const REPORTERS: usize = 2;
 /// Results that may wait for their report before no more steps are claimed, in reports.
 const REPORTS_BEHIND: usize = 4;
 
+/// How often a result meets an internal error of PostgreSQL before that counts as its fault.
+const INTERNAL_ERRORS: u32 = 10;
+
 /// How many results must wait for a second report to set out: fewer are not worth it.
 const MANY: usize = 64;
 
@@ -181,6 +184,7 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
     if let Some(results) = lane.database.results() {
         let said = Report::results(&batch);
         let (since, started) = (lane.database.traces().map(|_| SystemTime::now()), Instant::now());
+        let claiming = lane.answers.begin(); // until what it brings is known
         match results.settle(&shared.worker_id, &said, taker.appetite(batch.len())).await {
             Ok(settled) => {
                 note_refused(lane, &batch, &settled.refused);
@@ -188,8 +192,10 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
                 taker.take_in(settled.claimed, started, since).await;
                 return false;
             }
-            Err(error) if error.is_transient() => {
+            Err(error) if error.is_transient() && !error.is_lock_timeout() => {
+                claiming.failed(&error);
                 uncertain = true;
+                drop(claiming);
                 tokio::time::sleep(backoff.failed(&error)).await;
             }
             Err(error) => tracing::debug!(%error, results = batch.len(), "not settled at once, reported to the queue"),
@@ -212,12 +218,13 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
                 note_refused(lane, &part, &refused);
                 since.into_iter().for_each(|since| trace(lane, &part, &refused, since));
             }
-            Err(error) if part.len() > 1 && !error.is_transient() => {
+            Err(error) if part.len() > 1 && (error.blames_message() || error.is_internal()) => {
                 let rest = part.split_off(part.len() / 2);
                 parts.push(rest);
                 parts.push(part);
             }
-            Err(error) if !error.is_transient() => {
+            Err(error) if error.blames_message() || (error.is_internal() && backoff.failures() >= INTERNAL_ERRORS) => {
+                backoff.succeeded(); // the next part has tries of its own
                 if let Some(report) = part.pop() {
                     match replace(report, &error) {
                         Ok(substitute) => parts.push(vec![substitute]),
@@ -228,8 +235,11 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
                 }
             }
             Err(error) => {
-                uncertain = true;
+                uncertain |= error.is_transient();
                 tokio::time::sleep(backoff.failed(&error)).await;
+                if error.is_timeout() && part.len() > 1 {
+                    parts.push(part.split_off(part.len() / 2)); // less may get through in that time
+                }
                 parts.push(part);
             }
         }

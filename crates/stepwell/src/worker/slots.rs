@@ -288,6 +288,8 @@ impl Slots {
     }
 
     pub(super) fn wake_takers(&self) {
+        // Under the lock: whoever has looked and found nothing waits by now, and hears it.
+        let _state = lock(&self.state);
         self.at_hand.notify_all();
         self.hangs.notify_all();
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use super::lane::Lane;
+use super::lost_answers::Claiming;
 use super::{fetcher, Shared};
 use crate::store::{Appetite, ClaimedStep};
 
@@ -35,6 +36,11 @@ impl Taker {
             steps,
             lease: shared.settings.lease,
         })
+    }
+
+    /// A call that may claim steps for this worker begins. What is returned is kept until those are taken in.
+    pub(crate) fn begin_claiming(&self) -> Claiming<'_> {
+        self.lane.answers.begin()
     }
 
     /// Takes in steps that are claimed for it, by a call that set out at `started`, and `since` where spans are recorded.
