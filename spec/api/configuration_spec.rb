@@ -72,6 +72,58 @@ RSpec.describe "Stepwell.configure" do
     )
   end
 
+  it "refuses at once what is wrong, and changes nothing" do
+    Stepwell.configure { |c| c.worker.lease = 90 }
+    before = Stepwell.config
+    { ->(c) { c.worker.lease = 0.000001 } => /worker.lease = 1us: must be at least 300ms/,
+      ->(c) { c.worker.lease = -5 } => /worker.lease = -5s: "-5s" is no duration/,
+      ->(c) { c.worker.lease = Float::INFINITY } => /worker.lease = never: must be a duration with its unit/,
+      ->(c) { c.worker.lease = Float::NAN } => /worker.lease: the value: NaN is no number of seconds/,
+      ->(c) { c.worker.lease = Time.at(0) } => /\AStepwell.configure: worker.lease: is not JSON: a Time/,
+      ->(c) { c.worker.lease = "\xFF" } => /worker.lease: is not JSON: text that is not valid UTF-8/,
+      ->(c) { c.masking.keys = ["pin", "\xFF".b] } => /\AStepwell.configure: .*/,
+      ->(c) { c.worker.concurrency = 1.5 } => /worker.concurrency = 1.5: must be a whole number, and not negative/,
+      ->(c) { c.worker.concurrency = -1 } => /worker.concurrency = -1: must be a whole number, and not negative/,
+      ->(c) { c.worker.concurrency = Float::INFINITY } => /worker.concurrency = [\de+.]+: must be a whole number/,
+      ->(c) { c.worker.concurrency = 2**70 } => /worker.concurrency = [\de+.]+: must be a whole number/,
+      ->(c) { c.namespaces = { "A b" => "postgres://a@b/c" } } => /A b/,
+      ->(c) { c.environment = "\xFF" } => /environment: .* is not valid UTF-8/ }.each do |change, message|
+      expect do
+        Stepwell.configure do |c|
+          c.worker.prefetch = 1
+          c.namespaces = { spare: "postgres://a@b/c" }
+          change.call(c)
+        end
+      end.to raise_error(Stepwell::Error, message)
+      c = Stepwell.configure
+      expect([Stepwell.config, c.namespaces, c.worker.prefetch]).to eq([before, nil, nil])
+    end
+    expect { Stepwell.configure { |c| (c.lease = 80) && raise("its own error") } }.to raise_error("its own error")
+    expect(Stepwell.configure.lease).to eq(90)
+  end
+
+  it "is checked as a whole, so that what fits together may come one after the other" do
+    Stepwell.configure do |c|
+      c.worker.lease = 0.5 # less than the prefetch that was in force
+      c.worker.prefetch = 0.1
+      c.orchestrator.cycle = 0.2
+      c.retention.finished = Float::INFINITY
+      c.retention.failed = 1e19
+    end
+
+    expect(Stepwell.config[:worker].slice(:lease, :prefetch)).to eq(lease: "500ms", prefetch: "100ms")
+    expect(Stepwell.config[:retention].slice(:finished, :failed)).to eq(finished: "never", failed: "never")
+  end
+
+  it "gives each thread the settings that it asked for" do
+    urls = %w[a b].map { |name| "postgres://app@localhost/#{name}" }
+    threads = urls.map do |url|
+      Thread.new { Array.new(2_000) { Stepwell.configuration.load(database_url: url).database_url }.uniq }
+    end
+
+    expect(threads.map(&:value)).to eq(urls.map { |url| [url] })
+  end
+
   it "reads the application's files, that of the environment over the other, and names them in errors" do
     FileUtils.mkdir_p(File.join(folder, "config/environments"))
     File.write(File.join(folder, "config/stepwell.yml"), "worker: {lease: 90s, claim_batch: 7}\n")

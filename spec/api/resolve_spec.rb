@@ -129,7 +129,7 @@ RSpec.describe Stepwell::Task, "#resolve" do
       { Time.now => /\Athe result is not JSON: a Time \(give/,
         { "a" => [Float::NAN] } => "the result is not JSON: NaN at a.0",
         "\xFF" => "the result is not JSON: text that is not valid UTF-8",
-        { "a" => "\u0000" } => /\Athe result.*cannot be stored as jsonb/m,
+        { "a" => "\u0000" } => "the result is not valid: holds the character \\u0000, which PostgreSQL cannot store",
         10**131_073 => /\Athe result.*cannot be stored as jsonb/m }
         .each { |result, message| expect_refused(message) { task.resolve(:second, result: result) } }
 

@@ -102,6 +102,71 @@ RSpec.describe "submitting" do
     expect(psql("select count(*) from stepwell.tasks")).to eq("0")
   end
 
+  it "takes requests with String keys, and as other kinds of Hash" do
+    start_stepwell
+    keyed = Class.new(Hash)
+    requests = [{ "workflow" => "spec/single", "context" => { "n" => 1 }, "tags" => ["a"] },
+                keyed["workflow", "spec/single", :context, { n: 2 }], { workflow: :"spec/single" }]
+    tasks = Stepwell.wait_all(Stepwell.submit_all(requests), timeout: 20)
+
+    expect(tasks.map { |task| task.result(:only) }).to eq([1, 2, nil])
+    expect(tasks.first.tags).to eq(["a"])
+  end
+
+  it "refuses what is no list of requests, naming the request's place and the key" do
+    start_orchestrator
+    good = { workflow: "spec/single" }
+    { "spec/single" => "the requests must be an Array of Hashes, not a String", good => "not a Hash", nil => "not nil",
+      ["spec/single"] => "request 0: must be a Hash with workflow: and context:, not a String",
+      [good, nil] => "request 1: must be a Hash with workflow: and context:, not nil",
+      [good, {}] => "request 1: workflow: must be a String, not nil",
+      [good, { workflow: 7 }] => "request 1: workflow: must be a String, not a Integer",
+      [good, { **good, 7 => 1, "x" => 2 }] => "request 1: unknown 7, x; allowed are workflow, version, context",
+      [good, { **good, "workflow" => "b" }] => "request 1: workflow is there as a String and as a Symbol: give it once",
+      [good, { **good, context: nil }] => "request 1: context must be a Hash, not nil",
+      [good, { **good, tags: { a: 1 } }] => "request 1: tags: must be an Array of Strings, not a Hash",
+      [good, { **good, priority: [1] }] => "request 1: priority: must be a String, not a Array",
+      [good, { workflow: "spec/nothing" }, good, { workflow: "x" }] => /1\.workflow: unknown .*; 3\.workflow: .*"x"/ }
+      .each do |requests, message|
+        message = include(message) unless message.is_a?(Regexp)
+        expect { Stepwell.submit_all(requests) }.to raise_error(Stepwell::ValidationError, message), "for #{requests}"
+      end
+    expect(psql("select count(*) from stepwell.idempotency_keys")).to eq("0")
+    expect(psql("select count(*) from pgmq.q_task_requests")).to eq("0")
+  end
+
+  # Lets the insert of an idempotency key "refused" fail.
+  def refuse_a_key
+    psql("create function public.refuse() returns trigger language plpgsql as $$
+            begin if new.idempotency_key = 'refused' then raise exception 'refused'; end if; return new; end $$;
+          create trigger refuse before insert on stepwell.idempotency_keys
+            for each row execute function public.refuse()")
+  end
+
+  it "tells, when a transaction fails after others, what was submitted, and the same call again submits the rest" do
+    start_stepwell
+    refuse_a_key
+    requests = Array.new(2_500) { |n| { workflow: "spec/single", context: { n: n }, idempotency_key: "k#{n}" } }
+    requests[1_700][:idempotency_key] = "refused"
+    failure = nil
+    message = /\A1000 of 2500 requests had been submitted when the next failed: .*refused/
+    expect { Stepwell.submit_all(requests) }.to raise_error(Stepwell::DatabaseError, message) { |it| failure = it }
+    expect(failure.submitted.map(&:class)).to eq(([Stepwell::Task] * 1_000) + ([NilClass] * 1_500))
+    psql("drop trigger refuse on stepwell.idempotency_keys")
+    tasks = Stepwell.wait_all(Stepwell.submit_all(requests), timeout: 60)
+
+    expect(tasks.first(1_000).map(&:id)).to eq(failure.submitted.first(1_000).map(&:id))
+    expect(tasks.map { |task| task.context["n"] }).to eq((0...2_500).to_a)
+    expect(psql("select count(*) from stepwell.tasks")).to eq("2500")
+  end
+
+  it "tells of nothing submitted when the only transaction fails" do
+    start_orchestrator
+    refuse_a_key
+    expect { Stepwell.submit("spec/single", {}, idempotency_key: "refused") }
+      .to raise_error(Stepwell::DatabaseError, /refused/) { |error| expect(error.submitted).to be_nil }
+  end
+
   it "uses the newest version unless one is asked for" do
     Stepwell.workflow("spec/single", version: "2") { step :second, Class.new(Stepwell::StepHandler) }
     orchestrator = start_orchestrator

@@ -90,6 +90,51 @@ RSpec.describe "waiting" do
     expect(tasks.map { |task| task.result(:only) }).to eq([0, 1, 2, 3, 4])
   end
 
+  describe "with a block" do
+    # @return [Array<String>] the statements that the server was told while the block ran
+    def statements
+      log = File.join(File.dirname(psql("show data_directory")), "postgres.log")
+      from = File.size(log)
+      yield
+      psql("select 'the end'")
+      eventually { File.binread(log, nil, from).include?("the end") }
+      File.binread(log, nil, from).scan(/LOG:  (?:execute|statement)[^:]*:\s*(.*)$/).flatten - ["select 'the end'"]
+    end
+
+    # @return [Array<Stepwell::Task>] tasks that nobody executes, in a database that logs its statements
+    def logged_tasks
+      psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set log_statement = 'all'")
+      define_single { |_| 1 }
+      start_orchestrator
+      Stepwell.submit_all(Array.new(3) { { workflow: "spec/single" } })
+              .tap { |tasks| eventually { tasks.none? { |task| task.refresh.state == :pending } } }
+    end
+
+    it "asks the database no oftener than without one" do
+      tasks = with_variables(poll_never) { logged_tasks }
+      timeout = ->(&block) { Stepwell.wait_all(tasks, timeout: 1.25, &block) }
+      late = /\Atask #{tasks.first.id} has not finished within 1\.25s: /
+      expect { timeout.call }.to raise_error(Stepwell::WaitTimeout, late) # prepares what is prepared once
+      without = statements { expect { timeout.call }.to raise_error(Stepwell::WaitTimeout, late) }
+      counts = []
+      with = statements { expect { timeout.call { |*it| counts << it } }.to raise_error(Stepwell::WaitTimeout, late) }
+
+      expect(counts).to eq([[0, 3]])
+      expect(without.size).to be_between(1, 10)
+      expect(with.size).to be_between(1, without.size + 2) # a look beside it, at another second
+    end
+
+    it "ends with what the block raises, and by what interrupts it" do
+      task = logged_tasks.first
+      expect { Stepwell.wait_all([task]) { raise "enough" } }.to raise_error("enough")
+      expect(Stepwell.wait_all([task]) { break :left }).to be(:left)
+      waiting = Thread.new { Stepwell.wait_all([task]) { |_| nil } }
+      eventually { waiting.stop? }
+      waiting.kill
+      expect(waiting.join(5)).to be(waiting)
+    end
+  end
+
   describe "that times out" do
     def expect_timeout(task, message)
       expect { task.wait(timeout: 0.05) }

@@ -1,20 +1,18 @@
 //! `Stepwell::Native::Client`. Requests come, and tasks go, as JSON text.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::Arc;
-use std::time::Duration;
-
 use magnus::{function, method, typed_data::Obj, Error, Module, Object, RArray, RModule, Ruby};
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use stepwell::store::Submitted;
 use stepwell::telemetry::traces::TraceContext;
 use stepwell::{Client, Request};
 
 use crate::database::NativeDatabase;
 use crate::definitions::NativeWorkflow;
-use crate::errors::{entry, error};
+use crate::duration::from_seconds;
+use crate::errors::{class_of, entry, error};
 use crate::guarded::Guarded;
-use crate::gvl::block_on;
+use crate::gvl::{block_on, block_on_telling};
 use crate::operate;
 
 #[magnus::wrap(class = "Stepwell::Native::Client", free_immediately, size)]
@@ -63,51 +61,48 @@ fn register(ruby: &Ruby, client: &NativeClient, workflows: RArray) -> Result<(),
     })
 }
 
-/// Ids of the tasks, in the order of the requests.
-fn submit(ruby: &Ruby, client: &NativeClient, requests: String) -> Result<Vec<String>, Error> {
+/// Ids of the tasks, in the order of the requests. When only some were submitted: theirs, nil for the others, and the class
+/// and the message of the error.
+#[allow(clippy::type_complexity, reason = "said once, here")]
+fn submit(
+    ruby: &Ruby,
+    client: &NativeClient,
+    requests: String,
+) -> Result<(Vec<Option<String>>, Option<(&'static str, String)>), Error> {
     entry(ruby, || {
         let inputs: Vec<RequestInput> = parse(ruby, &requests)?;
         let requests: Vec<Request> = inputs.into_iter().map(RequestInput::into_request).collect();
         let client = client.0.get(ruby)?.clone();
-        let submitted = block_on(ruby, async move { client.submit(&requests).await })?;
-        Ok(submitted.into_iter().map(|task| task.task_id.to_string()).collect())
+        block_on(ruby, async move {
+            let id = |task: Submitted| task.task_id.to_string();
+            match client.submit(&requests).await {
+                Ok(submitted) => Ok((submitted.into_iter().map(|task| Some(id(task))).collect(), None)),
+                Err(error) => {
+                    let (class, message) = (class_of(&error), error.to_string());
+                    let stepwell::Error::PartlySubmitted { submitted, .. } = error else { return Err(error) };
+                    Ok((submitted.into_iter().map(|task| task.map(id)).collect(), Some((class, message))))
+                }
+            }
+        })
     })
 }
 
-/// Waits up to `timeout` seconds (none: for ever) and yields the number of finished tasks to a block, when there is one.
+/// Waits up to `timeout` seconds (none: for ever) and yields the number of finished tasks to a block, when there is one, at
+/// first and whenever it has changed.
 fn wait(ruby: &Ruby, client: &NativeClient, task_ids: Vec<String>, timeout: Option<f64>) -> Result<(), Error> {
     entry(ruby, || {
         let task_ids = task_ids.iter().map(|text| id(ruby, text)).collect::<Result<Vec<_>, _>>()?;
-        let timeout = timeout.map(|seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX));
+        let timeout = timeout.map(from_seconds);
         let client = client.0.get(ruby)?.clone();
         if !ruby.block_given() {
             return block_on(ruby, async move { client.wait(&task_ids, timeout, |_| ()).await });
         }
         let block = ruby.block_proc()?;
-        let started = std::time::Instant::now();
-        let mut told = usize::MAX;
-        loop {
-            // In slices, so that the block runs on this thread: a tenth of a second each, until the end or the timeout.
-            let slice = Duration::from_millis(100);
-            let left = timeout.map(|timeout| timeout.saturating_sub(started.elapsed()));
-            let this = left.map_or(slice, |left| left.min(slice));
-            let done = Arc::new(AtomicUsize::new(0));
-            let (counter, waiter, ids) = (done.clone(), client.clone(), task_ids.clone());
-            let ended = block_on(ruby, async move {
-                match waiter.wait(&ids, Some(this), |count| counter.store(count, Relaxed)).await {
-                    Err(stepwell::Error::WaitTimeout { .. }) if this == slice => Ok(false),
-                    outcome => outcome.map(|()| true),
-                }
-            })?;
-            let done = done.load(Relaxed);
-            if done != told {
-                block.call::<_, magnus::Value>((done,))?;
-                told = done;
-            }
-            if ended {
-                return Ok(());
-            }
-        }
+        block_on_telling(
+            ruby,
+            |tell| async move { client.wait(&task_ids, timeout, tell).await },
+            |finished| block.call::<_, magnus::Value>((finished,)).map(drop),
+        )
     })
 }
 

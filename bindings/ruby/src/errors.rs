@@ -16,8 +16,14 @@ pub(crate) fn error(ruby: &Ruby, name: &str, message: impl Into<String>) -> Erro
 
 /// The exception for an error of the core.
 pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
+    error(ruby, class_of(failure), failure.to_string())
+}
+
+/// The name of the class of that.
+pub(crate) fn class_of(failure: &stepwell::Error) -> &'static str {
     use stepwell::Error as Core;
-    let name = match failure {
+    match failure {
+        Core::PartlySubmitted { source, .. } => class_of(source),
         Core::Configuration { .. } | Core::Embedded(_) | Core::File { .. } | Core::Listen { .. } => {
             "ConfigurationError"
         }
@@ -31,8 +37,7 @@ pub(crate) fn raise(ruby: &Ruby, failure: &stepwell::Error) -> Error {
         }
         Core::MissingPrivilege { .. } | Core::Pooled { .. } | Core::MayNotMigrate { .. } => "DatabaseError",
         _ => "Error",
-    };
-    error(ruby, name, failure.to_string())
+    }
 }
 
 /// Runs an entry point. A panic becomes `Stepwell::Error`: Ruby would make it `fatal`, which nothing rescues.

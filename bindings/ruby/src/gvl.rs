@@ -10,6 +10,7 @@ use std::time::Duration;
 use magnus::rb_sys::protect;
 use magnus::{Error, Ruby};
 use rb_sys::RB_NOGVL_INTR_FAIL;
+use tokio::task::JoinError;
 
 use crate::{errors, runtime};
 
@@ -64,13 +65,32 @@ fn look() -> Duration {
 
 /// What one wait and the future it waits for share.
 struct Slot<T> {
-    state: Mutex<(Option<T>, bool)>,
+    state: Mutex<State<T>>,
     changed: Condvar,
 }
 
+struct State<T> {
+    outcome: Option<T>,
+    /// Ruby wants the thread back.
+    woken: bool,
+    /// The newest number that the future has told, until somebody hears it.
+    told: Option<usize>,
+}
+
 impl<T> Slot<T> {
-    fn lock(&self) -> MutexGuard<'_, (Option<T>, bool)> {
+    fn lock(&self) -> MutexGuard<'_, State<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State<T>)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+}
+
+impl<T> Default for Slot<T> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State { outcome: None, woken: false, told: None }), changed: Condvar::new() }
     }
 }
 
@@ -90,38 +110,77 @@ where
 pub(crate) fn block_on_unless<T, F>(
     ruby: &Ruby,
     future: F,
+    interrupted: impl FnMut(Error) -> Result<(), Error>,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = stepwell::Result<T>> + Send + 'static,
+{
+    run(ruby, Arc::default(), future, interrupted, |_| Ok(()))
+}
+
+/// The same, of a future that tells numbers: `hear` gets the newest, with the lock, whenever there is one. Its error drops
+/// the future.
+pub(crate) fn block_on_telling<T, F>(
+    ruby: &Ruby,
+    future: impl FnOnce(Box<dyn Fn(usize) + Send + Sync>) -> F,
+    hear: impl FnMut(usize) -> Result<(), Error>,
+) -> Result<T, Error>
+where
+    T: Send + 'static,
+    F: Future<Output = stepwell::Result<T>> + Send + 'static,
+{
+    let slot: Arc<Slot<Ended<T>>> = Arc::default();
+    let teller = slot.clone();
+    let future = future(Box::new(move |number| teller.change(|state| state.told = Some(number))));
+    run(ruby, slot, future, Err, hear)
+}
+
+type Ended<T> = Result<stepwell::Result<T>, JoinError>;
+
+fn run<T, F>(
+    ruby: &Ruby,
+    slot: Arc<Slot<Ended<T>>>,
+    future: F,
     mut interrupted: impl FnMut(Error) -> Result<(), Error>,
+    mut hear: impl FnMut(usize) -> Result<(), Error>,
 ) -> Result<T, Error>
 where
     T: Send + 'static,
     F: Future<Output = stepwell::Result<T>> + Send + 'static,
 {
     let runtime = runtime::runtime().map_err(|error| errors::error(ruby, "Error", format!("no threads: {error}")))?;
-    let slot = Arc::new(Slot { state: Mutex::new((None, false)), changed: Condvar::new() });
     let work = runtime.spawn(future);
     let abort = work.abort_handle();
     let fill = slot.clone();
     runtime.spawn(async move {
         let outcome = work.await;
-        fill.lock().0 = Some(outcome);
-        fill.changed.notify_all();
+        fill.change(|state| state.outcome = Some(outcome));
     });
     loop {
         let (waiting, look) = (&slot, look());
         let waited = without_gvl(
             || {
                 let state = waiting.lock();
-                if state.0.is_none() && !state.1 {
+                if state.outcome.is_none() && state.told.is_none() && !state.woken {
                     drop(waiting.changed.wait_timeout(state, look).unwrap_or_else(PoisonError::into_inner));
                 }
             },
-            &|| {
-                waiting.lock().1 = true;
-                waiting.changed.notify_all();
-            },
+            &|| waiting.change(|state| state.woken = true),
         );
-        slot.lock().1 = false;
-        let outcome = waited.is_ok().then(|| slot.lock().0.take()).flatten();
+        let (outcome, told) = {
+            let mut state = slot.lock();
+            state.woken = false;
+            if waited.is_ok() {
+                (state.outcome.take(), state.told.take())
+            } else {
+                (None, None)
+            }
+        };
+        if let Err(error) = told.map_or(Ok(()), &mut hear) {
+            abort.abort();
+            return Err(error);
+        }
         if let Some(outcome) = outcome {
             let outcome =
                 outcome.map_err(|error| errors::error(ruby, "Error", format!("a bug in Stepwell: {error}")))?;

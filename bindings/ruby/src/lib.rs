@@ -8,6 +8,7 @@ mod cluster;
 mod command_line;
 mod database;
 mod definitions;
+mod duration;
 mod errors;
 mod guarded;
 mod gvl;

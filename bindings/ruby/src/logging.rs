@@ -1,7 +1,7 @@
 //! `Stepwell::Native::Logging`: the core's lines for Ruby, and Ruby's lines in the core's pattern.
 
 use std::borrow::Cow;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use magnus::value::ReprValue;
 use magnus::{
@@ -10,11 +10,14 @@ use magnus::{
 use magnus::{Module, TryConvert};
 use stepwell::telemetry::{self, Component, Format, Level, Record};
 
+use crate::duration::from_seconds;
 use crate::errors::{entry, error};
 use crate::gvl::without_gvl;
 
 /// How long one wait for lines lasts at most; an interrupt ends it early.
 const LOOK: Duration = Duration::from_secs(1);
+/// How long the wait for the output lasts before an interrupt is heard.
+const INTERRUPTS: Duration = Duration::from_millis(50);
 
 pub(crate) fn init(native: RModule) -> Result<(), Error> {
     let logging = native.define_module("Logging")?;
@@ -139,14 +142,20 @@ fn next(ruby: &Ruby) -> Result<RArray, Error> {
     })
 }
 
-/// Waits at most `timeout` seconds until what was logged is written.
+/// Waits at most `timeout` seconds until what was logged is written. Looks for interrupts all the while.
 fn flush(ruby: &Ruby, timeout: f64) -> Result<bool, Error> {
     entry(ruby, || {
-        let patience = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
-        let mut written = false;
-        let slot = &mut written;
-        without_gvl(move || *slot = telemetry::flush(patience), &|| ())?;
-        Ok(written)
+        let (started, patience) = (Instant::now(), from_seconds(timeout));
+        loop {
+            let left = patience.saturating_sub(started.elapsed());
+            let mut written = false;
+            let slot = &mut written;
+            without_gvl(move || *slot = telemetry::flush(left.min(INTERRUPTS)), &|| ())?;
+            ruby.thread_check_ints()?;
+            if written || left.is_zero() {
+                return Ok(written);
+            }
+        }
     })
 }
 

@@ -1,13 +1,12 @@
 //! The part of `Stepwell::Native::Client` for operating: pausing and dead letters.
 
-use std::time::Duration;
-
 use magnus::{method, Error, Module, RClass, Ruby};
 
 use stepwell::store::Limits;
 use stepwell::LetterPosition;
 
 use crate::client::{json, NativeClient};
+use crate::duration::from_seconds;
 use crate::errors::entry;
 use crate::gvl::block_on;
 
@@ -67,8 +66,7 @@ fn limit(
 ) -> Result<(), Error> {
     entry(ruby, || {
         let client = client.0.get(ruby)?.clone();
-        let period = |seconds| Duration::try_from_secs_f64(seconds).unwrap_or(Duration::MAX);
-        let limits = Limits { concurrency, rate: rate.map(|(steps, seconds)| (steps, period(seconds))) };
+        let limits = Limits { concurrency, rate: rate.map(|(steps, seconds)| (steps, from_seconds(seconds))) };
         block_on(ruby, async move { client.limit(&namespace, limits, reason.as_deref(), actor.as_deref()).await })
     })
 }

@@ -11,6 +11,7 @@ use stepwell::worker::{Failure, FailureKind, Outcome, RetryAfter, Taken};
 use stepwell::Worker;
 
 use crate::database::NativeDatabase;
+use crate::duration::from_seconds;
 use crate::errors::{entry, error};
 use crate::guarded::Guarded;
 use crate::gvl::{block_on, without_gvl};
@@ -160,11 +161,11 @@ fn quiet(ruby: &Ruby, worker: &NativeWorker) -> Result<(), Error> {
     })
 }
 
-/// Stops within `timeout` seconds. Returns how many steps were still running.
-fn stop(ruby: &Ruby, worker: &NativeWorker, timeout: f64) -> Result<usize, Error> {
+/// Stops within `timeout` seconds (none: when all that runs has ended). Returns how many steps were still running.
+fn stop(ruby: &Ruby, worker: &NativeWorker, timeout: Option<f64>) -> Result<usize, Error> {
     entry(ruby, || {
         let worker = worker.0.get(ruby)?.clone();
-        let grace = Duration::try_from_secs_f64(timeout).unwrap_or(Duration::ZERO);
+        let grace = timeout.map_or(Duration::MAX, from_seconds);
         block_on(ruby, async move { Ok(worker.stop(grace).await) })
     })
 }

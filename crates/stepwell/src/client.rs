@@ -2,65 +2,40 @@
 
 mod homes;
 mod letters;
+mod submit;
+mod wait;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use futures_util::future::try_join_all;
-use serde::Serialize;
-use serde_json::value::RawValue;
-use tokio::sync::watch;
 use uuid::Uuid;
 
 use crate::database::Database;
 use crate::databases::Databases;
 use crate::error::{Error, Problem, Result};
-use crate::signals::{lock, Topic};
-use crate::store::{EventRow, Limits, QueueStatus, StepRow, Submitted, TaskRow};
-use crate::telemetry::metrics::{Hop, TaskEnd};
+use crate::json;
+use crate::signals::lock;
+use crate::store::{EventRow, Limits, QueueStatus, StepRow, TaskRow};
+use crate::telemetry::metrics::TaskEnd;
 use crate::telemetry::target;
-use crate::telemetry::traces::{Submitting, TraceContext};
-use crate::workflow::{check_namespaces, InputSchema, Priority, Workflow};
+use crate::workflow::{check_namespaces, InputSchema, Workflow};
 
 use homes::Homes;
 pub use letters::LetterPosition;
+pub use submit::Request;
+use submit::SUBMIT_BATCH;
 
 /// How long what is known of a workflow is believed; a newer version may be registered meanwhile.
 const BELIEVED: Duration = Duration::from_secs(5);
 /// Most workflows that are remembered; beyond it all are forgotten.
 const REMEMBERED: usize = 1_000;
-/// Most requests of one transaction.
-const SUBMIT_BATCH: usize = 1_000;
-/// Most bytes of one transaction's requests; a single larger one still goes, alone.
-const SUBMIT_BYTES: usize = 8 << 20;
 /// How long a call is tried again while the database is away.
 const PERSISTENCE: Duration = Duration::from_secs(10);
 
 /// Least time for a look into the database, however short a wait may be.
 const LOOK: Duration = Duration::from_secs(2);
-const NO_ANSWER: &str = "the database does not answer";
-
-/// One task to submit.
-#[derive(Debug, Clone, Default)]
-pub struct Request {
-    /// `namespace/name`.
-    pub workflow: String,
-    /// Which version; by default the newest registered.
-    pub version: Option<String>,
-    /// The context: a JSON object as text.
-    pub context: String,
-    /// `low`, `normal`, `high`, `urgent`, or -10 to 10; by default the workflow's.
-    pub priority: Option<String>,
-    /// A second submit to the workflow with the same key returns the first one's task.
-    pub idempotency_key: Option<String>,
-    /// Ties the task to something of the caller's.
-    pub correlation_id: Option<String>,
-    /// For finding it again.
-    pub tags: Vec<String>,
-    /// The trace that the submitter is in.
-    pub trace_context: Option<TraceContext>,
-}
 
 /// A client of one database, or of several: then each call goes to the one that its namespace or task lives on. Cheap to
 /// clone.
@@ -68,6 +43,8 @@ pub struct Request {
 pub struct Client {
     databases: Databases,
     known: Arc<Mutex<KnownWorkflows>>,
+    /// The versions that have been registered here, by workflow: what this process can execute, whatever others register.
+    own: Arc<Mutex<HashMap<String, Vec<String>>>>,
     homes: Arc<Homes>,
 }
 
@@ -83,37 +60,22 @@ struct Known {
     learned: Instant,
 }
 
-#[derive(Serialize)]
-struct Message<'a> {
-    task_id: Uuid,
-    workflow: &'a str,
-    version: &'a str,
-    validated: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    priority: Option<i16>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    idempotency_key: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correlation_id: Option<&'a str>,
-    #[serde(skip_serializing_if = "<[String]>::is_empty")]
-    tags: &'a [String],
-    #[serde(skip_serializing_if = "Option::is_none")]
-    trace_context: Option<TraceContext>,
-    context: &'a RawValue,
-}
-
 impl Client {
     /// A client over a link, or links, that others of the process may share.
     pub fn new(databases: impl Into<Databases>) -> Self {
-        Self { databases: databases.into(), known: Arc::default(), homes: Arc::default() }
+        Self { databases: databases.into(), known: Arc::default(), own: Arc::default(), homes: Arc::default() }
     }
 
     /// Registers definitions; those that are registered already change nothing. Where there are several databases, each
-    /// gets those of its namespaces, and one that is away gets them when it is back.
+    /// gets those of its namespaces, and one that is away gets them when it is back. From here on a submit that names no
+    /// version takes one of these.
     ///
     /// # Errors
     /// [`Error::WorkflowConflict`] when a version exists with other content.
     pub async fn register(&self, workflows: &[Workflow]) -> Result<()> {
+        if workflows.is_empty() {
+            return Ok(());
+        }
         if self.databases.count() == 1 {
             register(self.databases.default(), workflows).await?;
         } else {
@@ -124,6 +86,14 @@ impl Client {
             let groups = groups.into_iter().enumerate().filter(|(_, workflows)| !workflows.is_empty());
             try_join_all(groups.map(|(place, workflows)| self.register_at(place, workflows))).await?;
         }
+        let mut own = lock(&self.own);
+        for workflow in workflows {
+            let versions = own.entry(workflow.full_name()).or_default();
+            if !versions.contains(&workflow.version) {
+                versions.push(workflow.version.clone());
+            }
+        }
+        drop(own);
         lock(&self.known).clear();
         Ok(())
     }
@@ -138,117 +108,6 @@ impl Client {
             reached => {
                 reached?;
                 register(database, &workflows).await
-            }
-        }
-    }
-
-    /// Submits tasks, in as few transactions as their number and size allow, and returns what became of each, in order.
-    /// Every request is checked before the first is sent. Trying again after a broken connection is safe, because the
-    /// ids of the tasks are made here. Requests for several databases are a transaction on each, one after the other.
-    ///
-    /// # Errors
-    /// [`Error::Validation`] that names each request and field that is wrong; [`Error::UnknownWorkflow`].
-    pub async fn submit(&self, requests: &[Request]) -> Result<Vec<Submitted>> {
-        let traces = self.databases.default().traces();
-        let mut traced = Vec::new();
-        let mut messages = Vec::with_capacity(requests.len());
-        let mut problems = Vec::new();
-        for (index, request) in requests.iter().enumerate() {
-            let known = self.know(&request.workflow, request.version.as_deref()).await?;
-            traced.extend(traces.map(|traces| traces.submitting(request.trace_context.as_ref())));
-            match message(request, &known, traced.last()) {
-                Ok(message) => messages.push(message),
-                Err(found) if requests.len() == 1 => problems.extend(found),
-                Err(found) => {
-                    problems.extend(found.into_iter().map(|p| Problem::new(format!("{index}.{}", p.field), p.message)))
-                }
-            }
-        }
-        if !problems.is_empty() {
-            let what = if requests.len() == 1 {
-                format!("the request for {}", requests[0].workflow)
-            } else {
-                "the list of requests".to_owned()
-            };
-            return Err(Error::validation(what, problems));
-        }
-        let submitted = self.send_all(requests, messages).await;
-        if let Some(traces) = traces {
-            traces.submitted(requests.iter().map(|request| request.workflow.as_str()), traced, &submitted);
-        }
-        submitted
-    }
-
-    /// Sends each request's message to the database that its namespace lives on.
-    async fn send_all(&self, requests: &[Request], messages: Vec<String>) -> Result<Vec<Submitted>> {
-        if self.databases.count() == 1 {
-            let submitted = send(self.databases.default(), &messages).await?;
-            count(self.databases.default(), requests.iter().zip(&submitted));
-            return Ok(submitted);
-        }
-        let mut groups = vec![(Vec::new(), Vec::new()); self.databases.count()];
-        for (index, (request, message)) in requests.iter().zip(messages).enumerate() {
-            let (indexes, messages) = &mut groups[self.databases.place_of(&request.workflow)];
-            indexes.push(index);
-            messages.push(message);
-        }
-        let mut submitted = vec![None; requests.len()];
-        for (place, (indexes, messages)) in groups.iter().enumerate().filter(|(_, (indexes, _))| !indexes.is_empty()) {
-            let answers = send(self.databases.at(place)?, messages).await?;
-            count(self.databases.at(place)?, indexes.iter().map(|index| &requests[*index]).zip(&answers));
-            self.homes.note(place, answers.iter().map(|answer| answer.task_id));
-            indexes.iter().zip(answers).for_each(|(index, answer)| submitted[*index] = Some(answer));
-        }
-        Ok(submitted.into_iter().flatten().collect())
-    }
-
-    /// Waits until all of these tasks are in a terminal state, and tells `progress` how many are, about ten times a
-    /// second while that changes.
-    ///
-    /// # Errors
-    /// [`Error::UnknownTask`]; [`Error::WaitTimeout`] with what the first unfinished task waits for.
-    pub async fn wait(&self, task_ids: &[Uuid], timeout: Option<Duration>, progress: impl Fn(usize)) -> Result<()> {
-        let deadline = timeout.map(|timeout| tokio::time::Instant::now() + timeout);
-        // Whoever waits for a task waits for the database too, as long as that and no longer.
-        let patience = timeout.unwrap_or(Duration::MAX);
-        let mut waits: Vec<(&Database, Uuid, watch::Receiver<bool>)> = Vec::with_capacity(task_ids.len());
-        let look = async {
-            let groups = self.by_home(task_ids, patience).await?;
-            // Subscribed before the look into the database, so that no end falls between the two.
-            for (database, task_ids) in &groups {
-                waits.extend(task_ids.iter().map(|id| (*database, *id, database.signals().subscribe_task(*id))));
-            }
-            try_join_all(groups.iter().map(|(database, task_ids)| look_for(database, task_ids, patience))).await
-        };
-        match tokio::time::timeout(patience.max(LOOK), look).await {
-            Ok(looked) => drop(looked?),
-            Err(_) => return Err(late(task_ids[0], patience, NO_ANSWER)),
-        }
-        let mut reported = usize::MAX;
-        loop {
-            waits.retain(|(_, _, wait)| !*wait.borrow() && wait.has_changed().is_ok());
-            let done = task_ids.len() - waits.len();
-            if done != reported {
-                progress(done);
-                reported = done;
-            }
-            let Some((database, task_id, wait)) = waits.first_mut() else { return Ok(()) };
-            let look = tokio::time::Instant::now() + Duration::from_millis(100);
-            let until = deadline.map_or(look, |deadline| deadline.min(look));
-            let _whether_in_time = tokio::time::timeout_at(until, wait.wait_for(|finished| *finished)).await.is_ok();
-            if !*wait.borrow() && deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
-                let task_id = *task_id;
-                let reason = tokio::time::timeout(LOOK, database.store().waits_for(task_id)).await;
-                return Err(late(
-                    task_id,
-                    timeout.unwrap_or_default(),
-                    &match reason {
-                        Ok(Ok(Some(reason))) => reason,
-                        Ok(Ok(None)) => "waits in the queue for an orchestrator; is one running?".to_owned(),
-                        Ok(Err(error)) => error.to_string(),
-                        Err(_) => NO_ANSWER.to_owned(),
-                    },
-                ));
             }
         }
     }
@@ -295,6 +154,7 @@ impl Client {
     /// # Errors
     /// [`Error::UnknownTask`].
     pub async fn cancel(&self, task_id: Uuid, reason: Option<&str>, actor: Option<&str>) -> Result<String> {
+        check_note("the cancellation", reason, actor)?;
         let database = self.home(task_id).await?;
         let state = persist(database, || database.store().cancel_task(task_id, reason, actor)).await?;
         if state == "cancelled" {
@@ -319,6 +179,8 @@ impl Client {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<()> {
+        check_note("the retry", reason, actor)?;
+        check_texts("the retry", steps.unwrap_or_default().iter().map(|step| ("steps", step.as_str())))?;
         let database = self.home(task_id).await?;
         let namespaces = persist(database, || database.store().retry_task(task_id, steps, reason, actor)).await?;
         database.signals().publish_steps(&namespaces);
@@ -339,6 +201,11 @@ impl Client {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<String> {
+        check_note("the resolution", reason, actor)?;
+        check_texts("the resolution", [("step", step)])?;
+        if let Some(refusal) = json::refusal(result) {
+            return Err(Error::validation("the result", vec![Problem::new("", refusal)]));
+        }
         let database = self.home(task_id).await?;
         let store = database.store();
         let resolved = persist(database, || store.resolve_step(task_id, step, result, reason, actor)).await;
@@ -367,6 +234,7 @@ impl Client {
     /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name.
     pub async fn pause(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
         check_namespaces("the namespace", &[namespace])?;
+        check_note("the pause", reason, actor)?;
         let database = self.databases.of(namespace)?;
         persist(database, || database.store().pause_namespace(namespace, reason, actor)).await
     }
@@ -377,6 +245,7 @@ impl Client {
     /// [`Error::UnknownNamespace`]; [`Error::Validation`] for what is no name.
     pub async fn resume(&self, namespace: &str, reason: Option<&str>, actor: Option<&str>) -> Result<bool> {
         check_namespaces("the namespace", &[namespace])?;
+        check_note("the end of the pause", reason, actor)?;
         let database = self.databases.of(namespace)?;
         let resumed = persist(database, || database.store().resume_namespace(namespace, reason, actor)).await?;
         database.signals().publish_steps(&[namespace.to_owned()]);
@@ -396,6 +265,7 @@ impl Client {
         actor: Option<&str>,
     ) -> Result<()> {
         check_namespaces("the namespace", &[namespace])?;
+        check_note("the limit", reason, actor)?;
         let mut problems = Vec::new();
         for (field, number) in [("concurrency", limits.concurrency), ("rate", limits.rate.map(|(steps, _)| steps))] {
             if number.is_some_and(|number| !(1..=1_000_000).contains(&number)) {
@@ -439,8 +309,16 @@ impl Client {
         if let Some(known) = lock(&self.known).get(&key).filter(|known| known.learned.elapsed() < BELIEVED) {
             return Ok(known.clone());
         }
+        if let Some(refusal) = version.and_then(json::refusal_of_text) {
+            return Err(Error::validation(
+                format!("the request for {workflow}"),
+                vec![Problem::new("version", refusal)],
+            ));
+        }
+        let versions =
+            version.map(|version| vec![version.to_owned()]).or_else(|| lock(&self.own).get(workflow).cloned());
         let database = self.databases.at(self.databases.place_of(workflow))?;
-        let found = persist(database, || database.store().find_workflow(workflow, version)).await?;
+        let found = persist(database, || database.store().find_workflow(workflow, versions.as_deref())).await?;
         let schema = found.input_schema.as_deref().map(InputSchema::compile).transpose();
         let schema =
             schema.map_err(|message| Error::validation(workflow, vec![Problem::new("input_schema", message)]))?;
@@ -454,19 +332,23 @@ impl Client {
     }
 }
 
-/// Settles those of these tasks that have finished, and makes sure that the others exist.
-async fn look_for(database: &Database, task_ids: &[Uuid], patience: Duration) -> Result<()> {
-    let store = database.store();
-    let known = persist_for(database, patience, || store.known_among(task_ids)).await?;
-    let ended: Vec<Uuid> = known.iter().filter(|(_, ended)| *ended).map(|(task_id, _)| *task_id).collect();
-    database.signals().settle(&ended);
-    let known: HashSet<Uuid> = known.into_iter().map(|(task_id, _)| task_id).collect();
-    let missing: Vec<Uuid> = task_ids.iter().copied().filter(|id| !known.contains(id)).collect();
-    if missing.is_empty() {
+/// Checks who does something and why.
+fn check_note(what: &str, reason: Option<&str>, actor: Option<&str>) -> Result<()> {
+    let texts = [("reason", reason), ("actor", actor)];
+    check_texts(what, texts.into_iter().filter_map(|(field, text)| Some((field, text?))))
+}
+
+/// Checks texts that PostgreSQL is to take.
+///
+/// # Errors
+/// [`Error::Validation`] that names those that it cannot store.
+fn check_texts<'a>(what: &str, texts: impl IntoIterator<Item = (&'static str, &'a str)>) -> Result<()> {
+    let refused = |(field, text)| json::refusal_of_text(text).map(|refusal| Problem::new(field, refusal));
+    let problems: Vec<Problem> = texts.into_iter().filter_map(refused).collect();
+    if problems.is_empty() {
         return Ok(());
     }
-    let unknown = persist_for(database, patience, || store.unknown_among(&missing)).await?;
-    unknown.first().map_or(Ok(()), |task_id| Err(Error::UnknownTask { task_id: *task_id }))
+    Err(Error::validation(what, problems))
 }
 
 async fn register(database: &Database, workflows: &[Workflow]) -> Result<()> {
@@ -486,37 +368,6 @@ async fn register_later(database: Database, workflows: Vec<Workflow>, mut away: 
             Ok(()) => return,
         }
     }
-}
-
-fn count<'a>(database: &Database, submitted: impl Iterator<Item = (&'a Request, &'a Submitted)>) {
-    let created = submitted.filter(|(_, answer)| answer.created);
-    database.metrics().submitted(created.map(|(request, _)| request.workflow.as_str()));
-}
-
-async fn send(database: &Database, messages: &[String]) -> Result<Vec<Submitted>> {
-    let mut submitted = Vec::with_capacity(messages.len());
-    for batch in batches(messages) {
-        let answer = persist(database, || submit(database, batch)).await;
-        submitted.extend(answer.map_err(|error| error.if_refused("the request", "context"))?);
-    }
-    Ok(submitted)
-}
-
-/// Into the queue, unless an orchestrator of this process begins it at once. What that cannot do is left to the queue, where a
-/// request that nobody can use harms no other.
-async fn submit(database: &Database, batch: &[String]) -> Result<Vec<Submitted>> {
-    if let ([request], Some(requests)) = (batch, database.requests()) {
-        match requests.begin(request).await {
-            Ok(None) => {}
-            Err(error) if !error.is_transient() => tracing::debug!(%error, "not begun at once, sent to the queue"),
-            begun => return begun.map(|submitted| submitted.into_iter().collect()),
-        }
-    }
-    let since = Instant::now();
-    let submitted = database.store().submit_tasks(batch).await?;
-    database.signals().publish(Topic::Requests);
-    database.metrics().hop(Hop::Submit, since.elapsed(), batch.len() as u64);
-    Ok(submitted)
 }
 
 /// Calls again while the database is away: every function of the store can be repeated without doing it twice, except
@@ -550,100 +401,5 @@ async fn persist_for<T, F: std::future::Future<Output = Result<T>>>(
                 return outcome;
             }
         }
-    }
-}
-
-fn late(task_id: Uuid, timeout: Duration, reason: &str) -> Error {
-    Error::WaitTimeout { task_id, timeout, reason: reason.to_owned() }
-}
-
-fn message(request: &Request, known: &Known, traced: Option<&Submitting>) -> Result<String, Vec<Problem>> {
-    let mut problems = Vec::new();
-    let context = match serde_json::from_str::<&RawValue>(&request.context) {
-        Ok(context) if context.get().starts_with('{') => Some(context),
-        _ => {
-            problems.push(Problem::new("context", "must be a JSON object"));
-            None
-        }
-    };
-    if let (Some(context), Some(schema)) = (context, &known.schema) {
-        problems.extend(schema.problems(context.get()));
-    }
-    if context.is_some_and(|context| holds_nul(context.get())) {
-        problems.push(Problem::new("context", "holds the character \\u0000, which PostgreSQL cannot store"));
-    }
-    let priority = request.priority.as_deref().map(|text| {
-        Priority::parse(text).map(Priority::level).ok_or_else(|| {
-            Problem::new(
-                "priority",
-                format!("{text:?} must be low, normal, high, urgent, or an integer from -10 to 10"),
-            )
-        })
-    });
-    let priority = priority.transpose().unwrap_or_else(|problem| {
-        problems.push(problem);
-        None
-    });
-    if request.idempotency_key.as_ref().is_some_and(|key| key.is_empty() || key.chars().count() > 255) {
-        problems.push(Problem::new("idempotency_key", "must be a text of 1 to 255 characters"));
-    }
-    problems.extend(request.trace_context.as_ref().and_then(TraceContext::problem));
-    let Some(context) = context.filter(|_| problems.is_empty()) else { return Err(problems) };
-    let message = Message {
-        task_id: Uuid::now_v7(),
-        workflow: &request.workflow,
-        version: &known.version,
-        validated: &known.digest,
-        priority,
-        idempotency_key: request.idempotency_key.as_deref(),
-        correlation_id: request.correlation_id.as_deref(),
-        tags: &request.tags,
-        trace_context: traced.map_or_else(|| request.trace_context.clone(), |traced| Some(traced.context())),
-        context,
-    };
-    serde_json::to_string(&message).map_err(|error| vec![Problem::new("", error.to_string())])
-}
-
-/// Whether a JSON text has an escaped NUL in a string: a `\u0000` whose backslash is not itself escaped.
-fn holds_nul(json: &str) -> bool {
-    json.match_indices("\\u0000")
-        .any(|(at, _)| json.as_bytes()[..at].iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 0)
-}
-
-fn batches(messages: &[String]) -> Vec<&[String]> {
-    let mut batches = Vec::new();
-    let (mut start, mut bytes) = (0, 0);
-    for (index, message) in messages.iter().enumerate() {
-        if index > start && (index - start >= SUBMIT_BATCH || bytes + message.len() > SUBMIT_BYTES) {
-            batches.push(&messages[start..index]);
-            (start, bytes) = (index, 0);
-        }
-        bytes += message.len();
-    }
-    if start < messages.len() {
-        batches.push(&messages[start..]);
-    }
-    batches
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn finds_nul_characters_but_not_escaped_backslashes() {
-        assert!(holds_nul(r#"{"a":"x\u0000y"}"#));
-        assert!(holds_nul(r#"{"a":"x\\\u0000y"}"#));
-        assert!(!holds_nul(r#"{"a":"x\\u0000y"}"#));
-        assert!(!holds_nul(r#"{"a":"u0000"}"#));
-    }
-
-    #[test]
-    fn batches_by_count_and_by_size_and_loses_none() {
-        let many: Vec<String> = vec!["x".to_owned(); SUBMIT_BATCH + 1];
-        assert_eq!(batches(&many).iter().map(|b| b.len()).collect::<Vec<_>>(), [SUBMIT_BATCH, 1]);
-        let large: Vec<String> = vec!["x".repeat(SUBMIT_BYTES), "y".to_owned(), "z".to_owned()];
-        assert_eq!(batches(&large).iter().map(|b| b.len()).collect::<Vec<_>>(), [1, 2]);
-        assert!(batches(&[]).is_empty());
     }
 }

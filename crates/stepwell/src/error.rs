@@ -8,6 +8,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use crate::embedded::EmbeddedError;
+use crate::store::Submitted;
 use crate::telemetry::mask_text;
 
 /// A result with the crate's [`Error`].
@@ -56,6 +57,14 @@ pub enum Error {
         what: String,
         /// Everything that is wrong with it.
         problems: Vec<Problem>,
+    },
+    /// A submit of many failed when some of its transactions had been committed.
+    #[error("{} of {} requests had been submitted when the next failed: {source}", .submitted.iter().flatten().count(), .submitted.len())]
+    PartlySubmitted {
+        /// What became of each request, in order; none of those that were not submitted, or of which that is not known.
+        submitted: Vec<Option<Submitted>>,
+        /// Why the others were not.
+        source: Box<Error>,
     },
     /// No workflow of this name (or version) is registered in the database.
     #[error("unknown workflow {workflow:?}{}; define it in this process, or start a worker that does", version.as_ref().map(|v| format!(" version {v:?}")).unwrap_or_default())]

@@ -54,17 +54,34 @@ module Stepwell
     end
 
     # @api private
+    # @yieldparam configuration [Configuration] self; what is set when the block ends is checked as a whole
+    # @raise [ConfigurationError] when something is wrong; then, as with whatever the block raises, nothing is set
+    def change
+      before = [sections.transform_values(&:to_h), namespaces.dup, environment]
+      yield self
+      load
+      before = nil
+    ensure
+      restore(*before) if before
+    end
+
+    # @api private
     # @param database_url [String, nil] overrides the one of this configuration
     # @return [Native::Config] the effective settings, read again only when something they come from has changed
     # @raise [ConfigurationError]
     def load(database_url: nil)
       settings = overrides(database_url)
+      environment = self.environment && Argument.text(:environment, self.environment)
       key = [settings, environment, ENV.select { |name, _| name.match?(VARIABLES) }]
-      return @loaded if @key == key
+      # Key and settings in one, as threads may load others at the same time.
+      known, config = @loaded
+      return config if known == key
 
-      @loaded = Native::Config.load(environment&.to_s, JSON.generate(settings))
-      @key = key
-      @loaded
+      config = Native::Config.load(environment, JSON.generate(settings))
+      @loaded = [key, config].freeze
+      config
+    rescue JSON::GeneratorError, EncodingError => e
+      raise ConfigurationError, "Stepwell.configure: #{Failure.text(e.message)}"
     end
 
     # @api private
@@ -80,6 +97,12 @@ module Stepwell
     private_constant :VARIABLES
 
     private
+
+    def restore(values, namespaces, environment)
+      sections.each { |name, section| section.restore(values.fetch(name)) }
+      @namespaces = namespaces
+      @environment = environment
+    end
 
     def sections
       @sections ||= Section.all.transform_values(&:new)

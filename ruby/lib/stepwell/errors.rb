@@ -2,7 +2,12 @@
 
 module Stepwell
   # Everything that Stepwell raises is one of these.
-  class Error < StandardError; end
+  class Error < StandardError
+    # @return [Array<Task, nil>, nil] of a {Stepwell.submit_all} that failed when some of its transactions had been
+    #   committed: their tasks, in the order of the requests. Nil stands for a request that was not submitted; when the
+    #   connection broke, this is not known of those in the transaction that failed. Nil of any other error.
+    attr_accessor :submitted
+  end
 
   # A handler raises it when no further attempt can succeed: the step ends in error at once.
   class PermanentError < Error

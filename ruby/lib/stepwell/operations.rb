@@ -12,7 +12,7 @@ module Stepwell
     # @return [Boolean] whether it was not paused already
     # @raise [ValidationError] when there is no such namespace
     def pause(namespace, reason: nil, actor: nil)
-      connection.client.pause(namespace.to_s, reason, actor)
+      connection.client.pause(Argument.text(:namespace, namespace), *Argument.note(reason, actor))
     end
 
     # Lets a paused namespace go on.
@@ -22,7 +22,7 @@ module Stepwell
     # @return [Boolean] whether it was paused
     # @raise [ValidationError] when there is no such namespace
     def resume(namespace, reason: nil, actor: nil)
-      connection.client.resume(namespace.to_s, reason, actor)
+      connection.client.resume(Argument.text(:namespace, namespace), *Argument.note(reason, actor))
     end
 
     # @return [Array<String>] the namespaces that are paused
@@ -40,14 +40,10 @@ module Stepwell
     # @return [void]
     # @raise [ValidationError] when there is no such namespace, or a limit is none
     def limit(namespace, concurrency: nil, rate: nil, period: 1, reason: nil, actor: nil)
-      { concurrency: concurrency, rate: rate }.each do |name, number|
-        next if number.nil? || (number.is_a?(Integer) && number.between?(1, 1_000_000))
-
-        raise ValidationError, "#{name}: #{number.inspect} must be an Integer from 1 to 1000000"
-      end
-      raise ValidationError, "period: #{period.inspect} must be a number of seconds" unless period.is_a?(Numeric)
-
-      connection.client.limit(namespace.to_s, concurrency, rate && [rate, Float(period)], reason, actor)
+      namespace = Argument.text(:namespace, namespace)
+      { concurrency: concurrency, rate: rate }.compact.each { |it| Argument.integer(*it, 1..1_000_000) }
+      period = Argument.seconds(:period, period)
+      connection.client.limit(namespace, concurrency, rate && [rate, period], *Argument.note(reason, actor))
       nil
     end
 
@@ -65,11 +61,9 @@ module Stepwell
     # @raise [ValidationError] when the limit is no number from 1 to 10,000, or before is an id and there are several
     #   databases
     def dead_letters(queue: nil, limit: 100, before: nil)
-      unless limit.is_a?(Integer) && limit.between?(1, 10_000)
-        raise ValidationError, "limit: #{limit.inspect} must be an Integer from 1 to 10000"
-      end
-
-      before = before.is_a?(DeadLetter) ? before.position : before && [Integer(before), nil]
+      queue = Argument.optional_text(:queue, queue)
+      Argument.integer(:limit, limit, 1..10_000)
+      before = before.is_a?(DeadLetter) ? before.position : before && [letter_id(:before, before), nil]
       JsonValue.parse(connection.client.dead_letters(queue, limit, before)).map { |row| DeadLetter.from_row(row) }
     end
 
@@ -81,8 +75,17 @@ module Stepwell
     # @raise [ValidationError] when several databases have a letter with an id: give the letter itself
     def replay(letters, reason: nil, actor: nil)
       letters = [letters] unless letters.is_a?(Array)
-      letters = letters.map { |it| it.is_a?(DeadLetter) ? [it.id, it.database] : [Integer(it), nil] }
-      connection.client.replay(letters, reason, actor)
+      letters = letters.map { |it| it.is_a?(DeadLetter) ? [it.id, it.database] : [letter_id(:letters, it), nil] }
+      connection.client.replay(letters, *Argument.note(reason, actor))
+    end
+
+    private
+
+    # @return [Integer] also out of a text, as a command line has it
+    def letter_id(name, id)
+      Argument.integer(name, Integer(id), 0..((2**63) - 1))
+    rescue TypeError, ArgumentError, FloatDomainError
+      raise ValidationError, "#{name}: #{Argument.shown(id)} is no dead letter, and no id of one"
     end
   end
 end

@@ -13,6 +13,7 @@ module Stepwell
     # @raise [DatabaseError] when the database refuses, or cannot be reached
     # @raise [ValidationError] when a workflow is registered with other content
     def self.embedded(database_url: nil)
+      database_url = Argument.optional_text(:database_url, database_url)
       config = Stepwell.configuration.load(database_url: database_url)
       orchestrator = new(Native::Orchestrator.embedded(config))
       return orchestrator unless block_given?
@@ -23,6 +24,10 @@ module Stepwell
         orchestrator.stop
       end
     end
+
+    # Seconds that a trap waits for the end.
+    LONGEST_TRAP = 60
+    private_constant :LONGEST_TRAP
 
     # @api private
     attr_reader :connection
@@ -40,14 +45,12 @@ module Stepwell
     end
 
     # Stops the workers of this process that share its database link, the loops after the transactions under way, and
-    # the private PostgreSQL when nobody else uses it. A second call does nothing.
+    # the private PostgreSQL when nobody else uses it. A second call does nothing. It may stand in a trap.
     # @return [void]
     def stop
       Stepwell.running.delete(self)
-      return unless Process.pid == @pid
-
-      Stepwell.running.to_a.grep(Worker).each { |worker| worker.stop if worker.connection.equal?(@connection) }
-      @native.stop
+      TrapContext.leave(LONGEST_TRAP) { stop_all } if Process.pid == @pid
+      nil
     end
 
     # @return [Boolean]
@@ -72,7 +75,7 @@ module Stepwell
     # Submits a task to this orchestrator's database; see {Stepwell.submit}.
     # @return [Task]
     def submit(workflow, context = {}, **options)
-      @connection.submit_all([{ workflow: workflow, context: context, **options }]).first
+      @connection.submit({ workflow: workflow, context: context, **options })
     end
 
     # @return [String]
@@ -81,6 +84,12 @@ module Stepwell
     end
 
     private
+
+    def stop_all
+      Stepwell.running.grep(Worker).each { |worker| worker.stop if worker.connection.equal?(@connection) }
+    ensure
+      @native.stop
+    end
 
     def queues
       QueueStatus.parse(@connection.client.queues)

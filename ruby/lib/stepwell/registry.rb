@@ -7,8 +7,7 @@ module Stepwell
   class Registry
     def initialize
       @mutex = Mutex.new
-      @workflows = {}
-      @handlers = {}
+      clear
     end
 
     # Adds a checked definition and the handlers of its steps. The same again, as code reloading does, replaces the
@@ -25,8 +24,11 @@ module Stepwell
           raise ValidationError, "workflow #{key[0]}/#{key[1]} version #{key[2]} is already defined with different " \
                                  "content; give the changed workflow a new version"
         end
-        @workflows = @workflows.merge(key => { definition: definition, digest: content["digest"] })
         @handlers = @handlers.merge(handlers)
+        next if known
+
+        @workflows = @workflows.merge(key => { definition: definition, digest: content["digest"] })
+        @definitions = @workflows.transform_values { |workflow| workflow[:definition] }.freeze
       end
     end
 
@@ -35,14 +37,16 @@ module Stepwell
       @handlers[name]
     end
 
-    # @return [Hash{Array<String> => Native::Workflow}] definitions by namespace, name, version
-    def definitions
-      @workflows.transform_values { |workflow| workflow[:definition] }
-    end
+    # @return [Hash{Array<String> => Native::Workflow}] definitions by namespace, name, version; the same object for as
+    #   long as nothing is added
+    attr_reader :definitions
 
     # Forgets everything. For tests.
     def clear
-      @mutex.synchronize { @workflows = @handlers = {} }
+      @mutex.synchronize do
+        @workflows = @handlers = {}
+        @definitions = {}.freeze
+      end
     end
   end
 end

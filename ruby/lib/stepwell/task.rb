@@ -18,11 +18,12 @@ module Stepwell
     end
 
     # Waits until the task is in a terminal state.
-    # @param timeout [Numeric, nil] seconds; nil waits for ever
+    # @param timeout [Numeric, nil] seconds, none when it is negative; nil and Float::INFINITY wait for ever
     # @return [Task] self, refreshed
     # @raise [WaitTimeout] saying what the task waits for
+    # @raise [ValidationError] for what is no number of seconds
     def wait(timeout: nil)
-      @connection.client.wait([id], timeout&.to_f)
+      @connection.client.wait([id], Argument.patience(:timeout, timeout))
       refresh
     end
 
@@ -111,7 +112,8 @@ module Stepwell
     # @return [Object, nil] its result; nil while there is none
     # @raise [ValidationError] when there is no such step
     def result(name)
-      step = steps.find { |candidate| candidate.name == name.to_s }
+      name = Argument.text(:name, name)
+      step = steps.find { |candidate| candidate.name == name }
       raise ValidationError, "task #{id} has no step #{name}; it has #{steps.map(&:name).join(", ")}" unless step
 
       step.result
@@ -127,7 +129,7 @@ module Stepwell
     # @param actor [String, nil] who; by default the database user
     # @return [Task] self, refreshed
     def cancel(reason: nil, actor: nil)
-      @connection.client.cancel(id, reason, actor)
+      @connection.client.cancel(id, *Argument.note(reason, actor))
       refresh
     end
 
@@ -138,7 +140,8 @@ module Stepwell
     # @return [Task] self, refreshed
     # @raise [ValidationError] when there is nothing to retry, or one of the steps has not failed
     def retry(steps: nil, reason: nil, actor: nil)
-      @connection.client.retry(id, steps && Array(steps).map(&:to_s), reason, actor)
+      steps = Array(steps).map { |step| Argument.text(:steps, step) } unless steps.nil?
+      @connection.client.retry(id, steps, *Argument.note(reason, actor))
       refresh
     end
 
@@ -151,7 +154,8 @@ module Stepwell
     # @return [Task] self, refreshed
     # @raise [ValidationError] when there is no such step, it has ended or waits for others, or the result is not JSON
     def resolve(step, result: nil, reason: nil, actor: nil)
-      @connection.client.resolve(id, step.to_s, JsonValue.generate(result), reason, actor)
+      step = Argument.text(:step, step)
+      @connection.client.resolve(id, step, JsonValue.generate(result), *Argument.note(reason, actor))
       refresh
     rescue JsonValue::Refused => e
       raise ValidationError, "the result #{e.message}"

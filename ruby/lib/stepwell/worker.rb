@@ -6,6 +6,10 @@ require_relative "worker/signals"
 module Stepwell
   # Executes steps on threads of this process. Claiming, heartbeats and reporting run on threads outside Ruby's lock.
   class Worker
+    # Seconds beyond its timeout that a trap waits for the end.
+    TRAP_MARGIN = 10
+    private_constant :TRAP_MARGIN
+
     # @return [Array<String>] namespaces whose steps it takes
     attr_reader :namespaces
     # @return [Integer] steps that it executes at the same time
@@ -19,15 +23,11 @@ module Stepwell
     #   else the private PostgreSQL that another process has made in the working directory
     # @param orchestrator [Orchestrator, nil] one of this process, to share its database
     def initialize(namespaces:, concurrency: nil, database_url: nil, orchestrator: nil)
-      @namespaces = Array(namespaces).map(&:to_s)
+      @namespaces = Array(namespaces).map { |namespace| Argument.text(:namespaces, namespace) }
       raise ValidationError, "namespaces: name at least one" if @namespaces.empty?
 
-      @concurrency = concurrency || Stepwell.configuration.load.concurrency
-      unless @concurrency.is_a?(Integer) && @concurrency.between?(1, 1000)
-        raise ValidationError, "concurrency: #{@concurrency.inspect} must be an Integer from 1 to 1000"
-      end
-
-      @database_url = database_url
+      @concurrency = Argument.integer(:concurrency, concurrency || Stepwell.configuration.load.concurrency, 1..1000)
+      @database_url = Argument.optional_text(:database_url, database_url)
       @orchestrator = orchestrator
     end
 
@@ -51,11 +51,13 @@ module Stepwell
     # Works until this process is told to stop, then stops as {stop} does. For a process that is nothing but a worker.
     # SIGTERM and SIGINT stop it, however often they come; SIGQUIT and SIGTSTP make it {quiet}. It starts the worker
     # unless that runs already, and returns also when somebody else stops it.
-    # @param timeout [Numeric] seconds that what runs has to finish
+    # @param timeout [Numeric, nil] seconds that what runs has to finish; nil and Float::INFINITY: as long as it takes
     # @return [Boolean] whether everything that ran has finished
     # @raise [DatabaseError] when the database refuses, or cannot be reached
     # @raise [ConfigurationError] when there is no database
+    # @raise [ValidationError] for what is no number of seconds
     def run(timeout: 20)
+      timeout = Argument.patience(:timeout, timeout)
       Signals.trap do |signals|
         start unless running?
         while running?
@@ -83,29 +85,21 @@ module Stepwell
       running? ? @threads.busy : 0
     end
 
-    # Stops claiming and gives back what it has not started. What runs goes on.
+    # Stops claiming and gives back what it has not started. What runs goes on. It may stand in a trap.
     # @return [void]
     def quiet
-      @native.quiet if running?
+      TrapContext.leave(TRAP_MARGIN) { @native&.quiet if running? }
+      nil
     end
 
     # Stops claiming, lets what runs finish within the timeout, reports the results, and gives back what still runs with
-    # the attempt not counted. A second call does nothing.
-    # @param timeout [Numeric] seconds
+    # the attempt not counted. A second call does nothing. It may stand in a trap: `trap("TERM") { worker.stop; exit }`.
+    # @param timeout [Numeric, nil] seconds, none when it is negative; nil and Float::INFINITY: as long as it takes
     # @return [Boolean] whether everything that ran has finished
+    # @raise [ValidationError] for what is no number of seconds
     def stop(timeout: 20)
-      native = @native # another thread may stop it at the same time
-      return true unless native && running?
-
-      deadline = now + timeout
-      @threads.stopping
-      native.quiet
-      finished = @threads.join(deadline)
-      unfinished = native.stop([deadline - now, 0].max)
-      @threads.kill
-      @native = nil
-      Stepwell.running.delete(self)
-      finished && unfinished.zero?
+      patience = Argument.patience(:timeout, timeout)
+      TrapContext.leave(patience && (patience + TRAP_MARGIN)) { stop_within(patience) } || false
     end
 
     # @return [String]
@@ -114,6 +108,22 @@ module Stepwell
     end
 
     private
+
+    # @param patience [Float, nil] seconds
+    def stop_within(patience)
+      native = @native # another thread may stop it at the same time
+      return true unless native && running?
+
+      deadline = patience && (now + patience)
+      @threads.stopping
+      native.quiet
+      finished = @threads.join(deadline)
+      unfinished = native.stop(deadline && [deadline - now, 0].max)
+      @threads.kill
+      @native = nil
+      Stepwell.running.delete(self)
+      finished && unfinished.zero?
+    end
 
     def now
       Process.clock_gettime(Process::CLOCK_MONOTONIC)

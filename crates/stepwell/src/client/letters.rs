@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use futures_util::future::try_join_all;
 
-use super::{persist, Client};
+use super::{check_note, check_texts, persist, Client};
 use crate::error::{Error, Problem, Result};
 use crate::signals::Topic;
 use crate::store::DeadLetter;
@@ -35,6 +35,7 @@ impl Client {
     /// [`Error::Validation`] for a number where there are several databases: each counts for itself, so
     /// [`dead_letters_after`](Self::dead_letters_after) reads on.
     pub async fn dead_letters(&self, queue: Option<&str>, limit: u32, before: Option<i64>) -> Result<Vec<DeadLetter>> {
+        check_texts("the list of dead letters", queue.map(|queue| ("queue", queue)))?;
         if self.databases.count() == 1 {
             let database = self.databases.default();
             return persist(database, || database.store().dead_letters(queue, limit, before)).await;
@@ -59,6 +60,7 @@ impl Client {
         if self.databases.count() == 1 {
             return self.dead_letters(queue, limit, Some(last.id)).await;
         }
+        check_texts("the list of dead letters", queue.map(|queue| ("queue", queue)))?;
         let place = self.place_of_letter(last.id, &last.database)?;
         // Of the same moment: those of earlier databases are before it, those of later ones after it.
         self.list_letters(queue, limit, |other| match other.cmp(&place) {
@@ -108,6 +110,7 @@ impl Client {
         reason: Option<&str>,
         actor: Option<&str>,
     ) -> Result<Vec<i64>> {
+        check_note("the replay", reason, actor)?;
         let mut replayed = Vec::new();
         for (place, ids) in self.letters_by_place(letters).await? {
             let database = self.databases.at(place)?;

@@ -18,7 +18,8 @@ pub(crate) fn parse(text: &str) -> Result<Duration, String> {
 
 /// A duration that must be there.
 pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    deserialize_optional(deserializer)?.ok_or_else(|| D::Error::custom("a duration with its unit is needed"))
+    deserialize_optional(deserializer)?
+        .ok_or_else(|| D::Error::custom("must be a duration with its unit, such as 60s, and cannot be never"))
 }
 
 /// A duration, or nothing, or `never`.

@@ -28,6 +28,8 @@ pub(super) struct Known {
     /// It holds keys of the user's own.
     pub(super) open: bool,
     pub(super) duration: bool,
+    /// It is a whole number.
+    pub(super) whole: bool,
     /// It has a default that is not empty.
     pub(super) given: bool,
 }
@@ -101,6 +103,7 @@ fn flatten(key: &str, value: &Value, known: &mut Vec<Known>) {
             key: key.to_owned(),
             open: value.is_mapping(),
             duration: value.as_str().is_some_and(|text| duration::parse(text).is_ok()),
+            whole: value.is_u64(),
             given: !value.is_null() && !value.is_mapping(),
         }),
     }

@@ -10,6 +10,8 @@ use super::origin::{Effective, Origin, Problems, Setting};
 use super::{check, metrics, Config};
 use crate::error::{Error, Result};
 
+/// Seconds that are none that anybody counts: a program's way to say `never`.
+const ENDLESS: f64 = 1e18;
 const NUMBER: &str = "must be a whole number, and not negative";
 
 /// Where settings are read from, beside the built-in defaults and the variables of the process's environment.
@@ -152,6 +154,8 @@ impl Layers {
         }
         let setting = Setting { key, origin: origin.clone(), value };
         match known {
+            // The crate would cut its fraction off, or take the nearest that there is.
+            Some(known) if known.whole && is_fractional(&setting.value) => self.problems.wrong(&setting, NUMBER),
             Some(_) => drop(self.effective.insert(setting.key.clone(), setting)),
             None if known::is_section(&setting.key) => {
                 let inside = known::allowed_beside(&format!("{}.", setting.key));
@@ -162,6 +166,10 @@ impl Layers {
     }
 }
 
+fn is_fractional(value: &Value) -> bool {
+    matches!(value.kind, ValueKind::Float(number) if number.fract() != 0.0 || !(0.0..1e15).contains(&number))
+}
+
 /// A number of seconds with its unit.
 fn seconds(value: &Value) -> Option<String> {
     let seconds = match value.kind {
@@ -170,6 +178,9 @@ fn seconds(value: &Value) -> Option<String> {
         ValueKind::Float(seconds) => seconds,
         _ => return None,
     };
+    if seconds >= ENDLESS {
+        return Some("never".to_owned());
+    }
     let milliseconds = seconds * 1_000.0;
     Some(match (seconds.fract() == 0.0, (milliseconds - milliseconds.round()).abs() < 1e-6) {
         (true, _) => format!("{seconds:.0}s"),

@@ -29,27 +29,27 @@ impl Store {
         Ok(())
     }
 
-    /// The newest registered version of `namespace/name`, or the one asked for.
+    /// The newest of these versions of `namespace/name`, or of all: the one that was registered last.
     ///
     /// # Errors
     /// [`Error::UnknownWorkflow`] when there is none, [`Error::Validation`] when the name is none.
-    pub async fn find_workflow(&self, full_name: &str, version: Option<&str>) -> Result<RegisteredWorkflow> {
+    pub async fn find_workflow(&self, full_name: &str, versions: Option<&[String]>) -> Result<RegisteredWorkflow> {
         let (namespace, name) = split_workflow_name(full_name)?;
         let found = sqlx::query_as(
             "select version, digest, input_schema::text
                from stepwell.workflows
-              where namespace = $1 and name = $2 and version = coalesce($3, version)
+              where namespace = $1 and name = $2 and ($3::text[] is null or version = any ($3))
               order by workflow_id desc limit 1",
         )
         .bind(namespace)
         .bind(name)
-        .bind(version)
+        .bind(versions)
         .fetch_optional(self)
         .await
         .or_fail(self)?;
         found.ok_or_else(|| Error::UnknownWorkflow {
             workflow: full_name.to_owned(),
-            version: version.map(str::to_owned),
+            version: versions.map(|versions| versions.join(" or ")),
         })
     }
 }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use crate::deadline;
 use crate::signals::lock;
 
 /// Most lines that wait.
@@ -91,7 +92,7 @@ impl<T> Queue<T> {
 
     /// Waits until everything has been handled, at most `patience`. Returns whether it has.
     pub(super) fn drain(&self, patience: Duration) -> bool {
-        let deadline = Instant::now() + patience;
+        let deadline = Instant::now() + deadline::bounded(patience);
         let mut state = lock(&self.state);
         while !state.items.is_empty() || state.busy || state.dropped > 0 {
             let left = deadline.saturating_duration_since(Instant::now());

@@ -26,6 +26,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::config;
 use crate::databases::Databases;
+use crate::deadline;
 use crate::error::{Error, Result};
 use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
@@ -279,7 +280,7 @@ impl Worker {
     /// Stops within `grace`: stops claiming, waits for what runs, sends the results, gives back what still runs with the
     /// attempt not counted. Returns how many steps were still running.
     pub async fn stop(&self, grace: Duration) -> usize {
-        let deadline = tokio::time::Instant::now() + grace;
+        let deadline = deadline::after(grace);
         let shared = &self.shared;
         let _late = tokio::time::timeout_at(deadline, self.quiet()).await;
         let _late = tokio::time::timeout_at(deadline, shared.slots.idle()).await;

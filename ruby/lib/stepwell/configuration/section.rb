@@ -4,6 +4,10 @@ module Stepwell
   class Configuration
     # One section of the settings: an attribute for each of its keys in config/stepwell.yml.
     class Section
+      # Seconds that the core reads as "never".
+      ENDLESS = 1e18
+      private_constant :ENDLESS
+
       class << self
         # @api private
         # @return [Hash{Symbol => Class}] a class for each section, with the keys that the core knows
@@ -51,7 +55,13 @@ module Stepwell
       # @raise [ConfigurationError] when there is no such key
       def []=(key, value)
         Section.refuse(self.class.section, { key => value }) unless self.class.keys.include?(key.to_s)
-        value.nil? ? @values.delete(key.to_s) : @values[key.to_s] = plain(value)
+        value.nil? ? @values.delete(key.to_s) : @values[key.to_s] = checked(key, value)
+      end
+
+      # @api private
+      # @param values [Hash{String => Object}] what {to_h} returned
+      def restore(values)
+        @values = values.dup
       end
 
       # @return [Hash{String => Object}] what the program has set
@@ -66,13 +76,27 @@ module Stepwell
 
       private
 
+      def checked(key, value)
+        plain(value).tap { |it| JsonValue.check(it) }
+      rescue ValidationError, JsonValue::Refused => e
+        raise ConfigurationError, "Stepwell.configure: #{self.class.section}.#{key}: #{e.message}"
+      end
+
       # @return what JSON has a word for
       def plain(value)
         case value
-        when Integer, Float then value
+        when Integer, String, true, false, nil then value
         when Symbol, Pathname then value.to_s
-        else value.is_a?(Numeric) ? value.to_f : value # Rational; 90.seconds of Rails
+        when Array then value.map { |item| plain(item) }
+        when Hash then value.transform_values { |item| plain(item) }
+        else value.is_a?(Numeric) ? seconds(value) : value
         end
+      end
+
+      # Also of a Rational, or of 90.seconds.
+      def seconds(value)
+        seconds = Argument.seconds("the value", value)
+        seconds.infinite?&.positive? ? ENDLESS : seconds
       end
     end
   end

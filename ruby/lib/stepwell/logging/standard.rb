@@ -17,10 +17,13 @@ module Stepwell
 
         # A process has one standard error.
         def close; end
+
+        def reopen(*); end
       end
 
       def initialize
         super(Device.new, formatter: Formatter.new)
+        @logdev = Device.new # without the lock that Logger puts around it, which no trap can take
         @made = true
       end
 

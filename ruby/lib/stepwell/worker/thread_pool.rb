@@ -26,11 +26,13 @@ module Stepwell
         @stopping = true
       end
 
-      # @param deadline [Float] on the monotonic clock
+      # @param deadline [Float, nil] on the monotonic clock; nil waits for all of them
       # @return [Boolean] whether all have ended
       def join(deadline)
         threads = @mutex.synchronize { @threads - @hung }
-        threads.map { |thread| thread.join([deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC), 0].max) }.all?
+        threads.map do |thread|
+          thread.join(deadline && [deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC), 0].max)
+        end.all?
       end
 
       # @return [Integer] threads that execute a step
