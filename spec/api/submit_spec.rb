@@ -102,6 +102,20 @@ RSpec.describe "submitting" do
     expect(psql("select count(*) from stepwell.tasks")).to eq("0")
   end
 
+  it "asks once for a workflow, also where other namespaces have a database of their own" do
+    log_statements
+    define_single("here") { |_| 1 }
+    Stepwell.workflow("billing/there") { step :only, Class.new(Stepwell::StepHandler) }
+    Stepwell.configure { |c| c.namespaces = { billing: new_database } }
+    start_orchestrator.stop
+    Stepwell.configure { |c| c.database_url = database_url }
+    Stepwell.submit("spec/here")
+    asked = statements { 20.times { Stepwell.submit("spec/here") } }
+
+    expect(asked.grep(/submit_tasks/).size).to eq(20)
+    expect(asked.grep(/version, digest|register_workflow/).size).to be <= 1 # once in five seconds
+  end
+
   it "takes requests with String keys, and as other kinds of Hash" do
     start_stepwell
     keyed = Class.new(Hash)

@@ -91,19 +91,9 @@ RSpec.describe "waiting" do
   end
 
   describe "with a block" do
-    # @return [Array<String>] the statements that the server was told while the block ran
-    def statements
-      log = File.join(File.dirname(psql("show data_directory")), "postgres.log")
-      from = File.size(log)
-      yield
-      psql("select 'the end'")
-      eventually { File.binread(log, nil, from).include?("the end") }
-      File.binread(log, nil, from).scan(/LOG:  (?:execute|statement)[^:]*:\s*(.*)$/).flatten - ["select 'the end'"]
-    end
-
     # @return [Array<Stepwell::Task>] tasks that nobody executes, in a database that logs its statements
     def logged_tasks
-      psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set log_statement = 'all'")
+      log_statements
       define_single { |_| 1 }
       start_orchestrator
       Stepwell.submit_all(Array.new(3) { { workflow: "spec/single" } })

@@ -17,6 +17,21 @@ module Specs
       Cluster.psql(url, sql)
     end
 
+    # From here on new sessions of this example's database tell the server's log what they ask for.
+    def log_statements
+      psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set log_statement = 'all'")
+    end
+
+    # @return [Array<String>] first lines of the statements of such sessions while the block ran
+    def statements
+      log = File.join(File.dirname(psql("show data_directory")), "postgres.log")
+      from = File.size(log)
+      yield
+      psql("select 'the end'")
+      eventually { File.binread(log, nil, from).include?("the end") }
+      File.binread(log, nil, from).scan(/LOG:  (?:execute|statement)[^:]*:\s*(.*)$/).flatten - ["select 'the end'"]
+    end
+
     # @return [Array<String>] violations of the invariants
     def check_invariants(url: database_url)
       psql("select * from stepwell.check_invariants()", url: url).lines(chomp: true)

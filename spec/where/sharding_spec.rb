@@ -223,8 +223,7 @@ RSpec.describe "namespaces on two clusters" do
             expect { Stepwell.configuration.load }.to raise_error(Stepwell::ConfigurationError, message)
           end
         end
-      Stepwell.configure { |c| c.namespaces = { "Billing" => urls[1] } }
-      expect { Stepwell.configuration.load }
+      expect { Stepwell.configure { |c| c.namespaces = { "Billing" => urls[1] } } }
         .to raise_error(Stepwell::ConfigurationError, /namespaces.Billing: .*must start with a-z/)
     end
 
