@@ -23,12 +23,14 @@ begin
            when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
            when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
            when r.request ? 'task_id' and r.task_id is null then '"task_id" must be a uuid of version 7, not made tomorrow'
+           when not r.request ? 'validated' and stepwell.is_too_deep(r.request -> 'context') then '"context" is nested more than 100 deep'
            else '"idempotency_key" must be a text of at most 255 characters' end)
     into v_bad
     from unnest(p_requests, v_tasks) with ordinality as r (request, task_id, ordinality)
    where jsonb_typeof(r.request) is distinct from 'object'
       or jsonb_typeof(r.request -> 'workflow') is distinct from 'string'
       or (r.task_id is null and r.request ? 'task_id')
+      or (not r.request ? 'validated' and stepwell.is_too_deep(r.request -> 'context')) -- who has validated it has looked
       or (r.request ? 'idempotency_key'
           and (jsonb_typeof(r.request -> 'idempotency_key') <> 'string' or length(r.request ->> 'idempotency_key') > 255))
    order by r.ordinality limit 1;
@@ -55,6 +57,13 @@ begin
   return query select t.ordinality::integer, t.task_id, coalesce(v_created[t.ordinality], true)
                  from unnest(v_tasks) with ordinality as t (task_id, ordinality);
 end
+$$;
+
+-- Whether arrays and objects stand in each other more than 100 deep: not every language reads that. Clients have the same limit.
+-- Called by: submit_tasks, initialize_requests, initialize_one. Takes no locks.
+create function stepwell.is_too_deep(p_json jsonb) returns boolean
+language sql immutable as $$
+  select jsonb_path_exists(p_json, 'strict $.**{100} ? (@.type() == "object" || @.type() == "array")')
 $$;
 
 -- Settles idempotency keys: two clients that race settle on one task, because the insert waits for the other's transaction.

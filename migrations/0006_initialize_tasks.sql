@@ -228,6 +228,8 @@ begin
                   when k.workflow_id is null then pg_catalog.format('unknown workflow %s%s', r.message -> 'workflow',
                     coalesce(' version ' || (r.message -> 'version')::text, '')) end as dead,
              case when jsonb_typeof(r.message -> 'context') <> 'object' then 'the context is not a JSON object'
+                  when not r.message ? 'validated' and stepwell.is_too_deep(r.message -> 'context')
+                  then 'the context is nested more than 100 deep'
                   when r.message ? 'priority' and r.message -> 'priority' <> 'null'
                        and stepwell.priority_level(r.message ->> 'priority') is null
                   then pg_catalog.format('priority %s is none of low, normal, high, urgent or -10..10', r.message -> 'priority')
@@ -373,7 +375,8 @@ begin
       return;
     end if;
   end if;
-  if p_task_id is null or jsonb_typeof(v_context) <> 'object' then
+  if p_task_id is null or jsonb_typeof(v_context) <> 'object'
+     or (not p_message ? 'validated' and stepwell.is_too_deep(v_context)) then
     return;
   end if;
   select w.* into v_workflow

@@ -11,6 +11,12 @@ use uuid::Uuid;
 async fn a_request_without_the_required_shape_is_refused_with_its_number() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
+    let deep = |depth: usize| {
+        let arrays = depth - 1;
+        let context = format!(r#"{{"a": {}{}}}"#, "[".repeat(arrays), "]".repeat(arrays));
+        format!(r#"{{"workflow": "test/chain", "context": {context}}}"#)
+    };
+    let (deepest, too_deep, far_too_deep) = (deep(100), deep(101), deep(1_001));
     let long_key = format!(r#"{{"workflow": "test/chain", "idempotency_key": "{}"}}"#, "k".repeat(256));
     for (bad, says) in [
         ("null", "must be a JSON object"),
@@ -25,6 +31,8 @@ async fn a_request_without_the_required_shape_is_refused_with_its_number() -> Re
         (r#"{"workflow": "test/chain", "idempotency_key": 7}"#, r#""idempotency_key" must be a text"#),
         (r#"{"workflow": "test/chain", "idempotency_key": null}"#, r#""idempotency_key" must be a text"#),
         (long_key.as_str(), r#""idempotency_key" must be a text"#),
+        (too_deep.as_str(), r#""context" is nested more than 100 deep"#),
+        (far_too_deep.as_str(), r#""context" is nested more than 100 deep"#),
     ] {
         let refused = session.submit(&[r#"{"workflow": "test/chain"}"#, bad]).await;
         let message = refused.as_ref().err().map(ToString::to_string).unwrap_or_default();
@@ -33,6 +41,7 @@ async fn a_request_without_the_required_shape_is_refused_with_its_number() -> Re
     }
     assert_eq!(session.queued("task_requests").await?, 0, "all or none");
     assert!(session.submit(&[] as &[&str]).await?.is_empty());
+    assert_eq!(session.submit(&[deepest]).await?.len(), 1);
     drop(session);
     db.finish().await
 }

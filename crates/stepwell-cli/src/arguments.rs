@@ -159,7 +159,7 @@ pub(crate) struct Submit {
     /// A second submit with the same key returns the first one's task
     #[arg(long, value_name = "KEY")]
     pub(crate) idempotency_key: Option<String>,
-    /// Version of the workflow [default: the newest]
+    /// Version of the workflow [default: the one that was registered last]
     #[arg(long = "version", value_name = "VERSION")]
     pub(crate) workflow_version: Option<String>,
     /// Ties the task to something of yours

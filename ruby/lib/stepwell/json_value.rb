@@ -9,8 +9,6 @@ module Stepwell
 
     # How deep arrays and hashes may stand in each other.
     DEEPEST = 100
-    # The same when reading: what came by plain SQL may be deeper, and some reads wrap a value into others.
-    DEEPEST_READ = 1_000
 
     module_function
 
@@ -29,9 +27,12 @@ module Stepwell
       JSON.generate(value, max_nesting: 0)
     end
 
-    # @return [Object] what the JSON text says
+    # @return [Object] what the JSON text says, however deep: what is stored was refused when it came, or can be read
+    # @raise [Error] for what is so deep that this thread's stack does not reach there
     def parse(text)
-      JSON.parse(text, max_nesting: DEEPEST_READ)
+      JSON.parse(text, max_nesting: 0)
+    rescue SystemStackError
+      raise Error, "JSON that is nested too deep to be read here: #{text[0, 40]}…"
     end
 
     # @raise [Refused]
