@@ -14,7 +14,7 @@ use anyhow::Result;
 use serde_json::json;
 use stepwell::store::ClaimedStep;
 use stepwell::worker::{Failure, FailureKind, HandlerResult, Handlers, Outcome};
-use stepwell::{Client, Error, Worker};
+use stepwell::{Client, Error, Worker, Workflow};
 use support::runtime::{config, link, orchestrator, request, step, submit, wait, worker, PATIENCE};
 use support::session::NAMESPACE;
 use support::{chain, define, diamond, eventually, Session, TestDatabase};
@@ -712,6 +712,57 @@ async fn a_wait_ends_when_a_task_is_cancelled_elsewhere_and_when_its_time_is_up(
     waiting.await??;
     other.close().await;
     orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_and_a_stop_may_take_any_time() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let orchestrator = orchestrator(&db, &config()?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let worker = worker(orchestrator.database(), 1, Handlers::new().with("a", add_one)).await?;
+    let task = submit(&client, "test/chain", r#"{"n": 1}"#).await?;
+    client.wait(&[task], Some(Duration::MAX), |_| ()).await?;
+    client.wait(&[], Some(Duration::ZERO), |_| ()).await?;
+    assert_eq!(worker.stop(Duration::MAX).await, 0);
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_submit_takes_a_version_of_its_own_client_and_tells_what_was_submitted_before_it_failed() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let database = link(&db, &config()?).await?;
+    let version = |version: &str| {
+        let steps = r#"[{"name": "a", "handler": "a"}]"#;
+        let json = format!(r#"{{"namespace": "test", "name": "told", "version": "{version}", "steps": {steps}}}"#);
+        Workflow::from_json(&json)
+    };
+    let clients = ["1", "2", "3"].map(|_| Client::new(database.clone()));
+    for (client, own) in clients.iter().zip(["2", "1"]) {
+        client.register(&[version(own)?]).await?;
+    }
+    let mut session = db.session().await?;
+    for (client, expected) in clients.iter().zip(["2", "1", "1"]) {
+        let task = submit(client, "test/told", "{}").await?;
+        let asked = "select message ->> 'version' from stepwell.queued_requests where message ->> 'task_id' = $1::text";
+        assert_eq!(session.of_task::<String>(asked, task).await?, expected);
+    }
+
+    let mut requests = vec![request("test/told", "{}"); 1_500];
+    requests[1_200].context = format!(r#"{{"n": 1{}}}"#, "0".repeat(140_000)); // more digits than PostgreSQL takes
+    match clients[0].submit(&requests).await {
+        Err(Error::PartlySubmitted { submitted, source }) => {
+            let known = submitted.iter().map(Option::is_some).collect::<Vec<_>>();
+            assert_eq!(known, [vec![true; 1_000], vec![false; 500]].concat());
+            assert!(matches!(*source, Error::Validation { .. }), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(session.queued("task_requests").await?, 1_003);
+    drop(session);
+    database.close().await;
     db.finish().await
 }
 

@@ -114,6 +114,8 @@ RSpec.describe "seconds that a caller gives" do
       Stepwell.workflow("spec/timed", timeout: 10.minutes) do
         step :only, one, timeout: 1.5.minutes, backoff: { base: 1.second, cap: 1.hour }
       end
+      api = Class.new(Stepwell::ApiHandler) { open_timeout 2.seconds; read_timeout 1.minute }
+      puts [api.open_timeout, api.read_timeout].inspect
       Stepwell::Orchestrator.embedded do
         Stepwell.limit("spec", rate: 100, period: 1.second)
         puts Stepwell.queues.first.rate_period
@@ -134,7 +136,7 @@ RSpec.describe "seconds that a caller gives" do
         end
       end
     RUBY
-    expect(Array.new(8) { run.gets }).to eq(["120s", "604800s", "1.0", "within 50ms:", "1", "1", "true",
+    expect(Array.new(9) { run.gets }).to eq(["120s", "604800s", "[2.0, 60.0]", "1.0", "within 50ms:", "1", "1", "true",
                                              "concurrency: 5 seconds must be an Integer from 1 to 1000"])
     expect(run.wait).to be_success
     times = psql("select w.timeout, s.timeout, s.backoff_base, s.backoff_cap " \

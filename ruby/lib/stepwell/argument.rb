@@ -69,17 +69,16 @@ module Stepwell
     end
 
     # @param name [Symbol, String]
-    # @param text [String] of any encoding
+    # @param text [String] of any encoding; bytes without one count as what they look like
     # @return [String] UTF-8
     # @raise [ValidationError]
     def utf8(name, text)
-      text = text.encode(Encoding::UTF_8)
-      return text if text.valid_encoding?
+      utf8 = text.encoding == Encoding::BINARY ? text.dup.force_encoding(Encoding::UTF_8) : text.encode(Encoding::UTF_8)
+      return utf8 if utf8.valid_encoding?
 
-      raise ValidationError, "#{name}: #{shown(text)} is not valid UTF-8"
+      raise ValidationError, "#{name}: #{shown(text)} is not UTF-8 (its encoding is #{text.encoding})"
     rescue EncodingError
-      raise ValidationError, "#{name}: #{shown(text)} is #{text.encoding} and cannot be made UTF-8; " \
-                             "where its bytes are UTF-8 say so by force_encoding(Encoding::UTF_8)"
+      raise ValidationError, "#{name}: #{shown(text)} cannot be made UTF-8 (its encoding is #{text.encoding})"
     end
 
     # @return [String] the beginning of what it looks like, for messages

@@ -68,10 +68,13 @@ module Stepwell
     #   as { worker: :debug }; nil gives one the level of all again
     # @return [void]
     # @raise [ConfigurationError] naming what is wrong and what is allowed; then nothing has been changed
+    # @raise [ValidationError] for what is no text
     def logging(level: nil, format: nil, components: {})
       configuration.load
-      Native::Logging.set(level&.to_s, format&.to_s,
-                          components.to_h { |name, own| [name.to_s, own&.to_s] })
+      components = components.to_h do |name, own|
+        [Argument.text(:components, name), Argument.optional_text("the level of #{name}", own)]
+      end
+      Native::Logging.set(Argument.optional_text(:level, level), Argument.optional_text(:format, format), components)
     end
   end
 end

@@ -33,7 +33,7 @@ module Stepwell
       #   @param seconds [Numeric] more than 0
       #   @raise [ValidationError] when it is something else
       def open_timeout(seconds = UNSET)
-        setting(:open_timeout, seconds, "seconds, more than 0") { seconds?(seconds) }
+        setting(:open_timeout, plain(seconds), "seconds, more than 0") { seconds?(seconds) }
       end
 
       # How long the server may be silent. A server that sends a little now and then is bounded by the step's timeout.
@@ -43,7 +43,7 @@ module Stepwell
       #   @param seconds [Numeric] more than 0
       #   @raise [ValidationError] when it is something else
       def read_timeout(seconds = UNSET)
-        setting(:read_timeout, seconds, "seconds, more than 0") { seconds?(seconds) }
+        setting(:read_timeout, plain(seconds), "seconds, more than 0") { seconds?(seconds) }
       end
 
       # How large the body of a response may be.
@@ -106,6 +106,11 @@ module Stepwell
         end
 
         (@settings ||= {})[name] = given
+      end
+
+      # A duration of ActiveSupport says that it is a number; Net::HTTP wants one.
+      def plain(value)
+        value.is_a?(Numeric) && !(Numeric === value) ? value.to_f : value # rubocop:disable Style/CaseEquality
       end
 
       def seconds?(value)
