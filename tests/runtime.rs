@@ -725,6 +725,10 @@ async fn a_wait_and_a_stop_may_take_any_time() -> Result<()> {
     let task = submit(&client, "test/chain", r#"{"n": 1}"#).await?;
     client.wait(&[task], Some(Duration::MAX), |_| ()).await?;
     client.wait(&[], Some(Duration::ZERO), |_| ()).await?;
+    for takers in [0, 10_001, u32::MAX] {
+        let refused = Worker::start(orchestrator.database().clone(), vec![NAMESPACE.to_owned()], takers).await.err();
+        assert!(matches!(refused, Some(Error::Validation { .. })), "{takers}: {refused:?}");
+    }
     assert_eq!(worker.stop(Duration::MAX).await, 0);
     orchestrator.stop().await?;
     db.finish().await

@@ -87,6 +87,7 @@ RSpec.describe "Stepwell.configure" do
       ->(c) { c.worker.concurrency = Float::INFINITY } => /worker.concurrency = [\de+.]+: must be a whole number/,
       ->(c) { c.worker.concurrency = 2**70 } => /worker.concurrency = [\de+.]+: must be a whole number/,
       ->(c) { c.namespaces = { "A b" => "postgres://a@b/c" } } => /A b/,
+      ->(c) { c.namespaces = { spare: "\xFF" } } => /\AStepwell.configure: what is set is not JSON: .*spare/,
       ->(c) { c.environment = "\xFF" } => /environment: .* is not UTF-8/ }.each do |change, message|
       expect do
         Stepwell.configure do |c|

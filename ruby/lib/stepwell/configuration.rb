@@ -77,11 +77,11 @@ module Stepwell
       known, config = @loaded
       return config if known == key
 
-      config = Native::Config.load(environment, JSON.generate(settings))
+      config = Native::Config.load(environment, JsonValue.generate(settings))
       @loaded = [key, config].freeze
       config
-    rescue JSON::GeneratorError, EncodingError => e
-      raise ConfigurationError, "Stepwell.configure: #{Failure.text(e.message)}"
+    rescue JsonValue::Refused => e
+      raise ConfigurationError, "Stepwell.configure: what is set #{e.message}"
     end
 
     # @api private

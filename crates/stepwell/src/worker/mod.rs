@@ -27,7 +27,7 @@ use tokio_util::task::TaskTracker;
 use crate::config;
 use crate::databases::Databases;
 use crate::deadline;
-use crate::error::{Error, Result};
+use crate::error::{Error, Problem, Result};
 use crate::signals::lock;
 use crate::store::{AttemptEnd, ClaimedStep};
 use crate::telemetry::metrics::{HasSlots, SlotUse};
@@ -42,6 +42,8 @@ pub(crate) use taker::Taker;
 use lane::Lane;
 use slots::Slots;
 
+/// Most takers, as `worker.concurrency` allows.
+const MOST_TAKERS: u32 = 10_000;
 /// How often a handler that is missing is told of.
 const REMINDER: Duration = Duration::from_secs(60);
 
@@ -100,11 +102,15 @@ impl Worker {
     /// takers, whatever the number of databases.
     ///
     /// # Errors
-    /// [`Error::Validation`] for what is no namespace; [`Error::SchemaTooOld`] or [`Error::SchemaTooNew`] when the
+    /// [`Error::Validation`] for what is no namespace, and for more takers than 10,000, or none; [`Error::SchemaTooOld`] or [`Error::SchemaTooNew`] when the
     /// database is of another version than this program. Where there are several databases, one that is away does not
     /// count unless all are: its steps are claimed when it is there.
     pub async fn start(databases: impl Into<Databases>, namespaces: Vec<String>, concurrency: u32) -> Result<Self> {
         check_namespaces("the worker", &namespaces)?;
+        if !(1..=MOST_TAKERS).contains(&concurrency) {
+            let problem = Problem::new("concurrency", format!("{concurrency} must be from 1 to {MOST_TAKERS}"));
+            return Err(Error::validation("the worker", vec![problem]));
+        }
         let databases = databases.into();
         let lanes = lanes(&databases, &namespaces)?;
         let mut away = prepare(&lanes).await?;
