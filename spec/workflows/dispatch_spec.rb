@@ -112,7 +112,7 @@ RSpec.describe "dispatch" do
       refused = { { concurrency: 0 } => /concurrency: 0 must be an Integer from 1/,
                   { rate: 1.5 } => /rate: 1.5 must be an/,
                   { rate: 1, period: 0 } => /period: must be from 100ms to a day/,
-                  { rate: 1, period: "1s" } => /"1s" must be a number/ }
+                  { rate: 1, period: "1s" } => /period: "1s" is no number of seconds/ }
       refused.each do |limit, message|
         expect { Stepwell.limit("spec", **limit) }.to raise_error(Stepwell::ValidationError, message)
       end
