@@ -1,10 +1,11 @@
 //! Waiting for tasks.
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 use std::time::Duration;
 
 use futures_util::future::try_join_all;
 use tokio::sync::watch;
+use tokio::time::Instant;
 use uuid::Uuid;
 
 use super::{persist_for, Client, LOOK};
@@ -12,6 +13,8 @@ use crate::database::Database;
 use crate::deadline;
 use crate::error::{Error, Result};
 
+/// How often a wait tells how many of its tasks have finished.
+const LOOK_AROUND: Duration = Duration::from_millis(100);
 const NO_ANSWER: &str = "the database does not answer";
 
 impl Client {
@@ -25,7 +28,7 @@ impl Client {
         let deadline = timeout.map(deadline::after);
         // Whoever waits for a task waits for the database too, as long as that and no longer.
         let patience = timeout.unwrap_or(Duration::MAX);
-        let mut waits: Vec<(&Database, Uuid, watch::Receiver<bool>)> = Vec::with_capacity(task_ids.len());
+        let mut waits: VecDeque<(&Database, Uuid, watch::Receiver<bool>)> = VecDeque::with_capacity(task_ids.len());
         let look = async {
             let groups = self.by_home(task_ids, patience).await?;
             // Subscribed before the look into the database, so that no end falls between the two.
@@ -39,18 +42,26 @@ impl Client {
             Err(_) => return Err(late(*first, patience, NO_ANSWER)),
         }
         let mut reported = usize::MAX;
+        let mut look = Instant::now();
         loop {
-            waits.retain(|(_, _, wait)| !*wait.borrow() && wait.has_changed().is_ok());
+            // All of them now and then; meanwhile only those that stand at the head, of which there may be thousands.
+            let due = Instant::now() >= look;
+            if due {
+                waits.retain(is_open);
+                look = Instant::now() + LOOK_AROUND;
+            }
+            while waits.front().is_some_and(|wait| !is_open(wait)) {
+                waits.pop_front();
+            }
             let done = task_ids.len() - waits.len();
-            if done != reported {
+            if (due || waits.is_empty()) && done != reported {
                 progress(done);
                 reported = done;
             }
-            let Some((database, task_id, wait)) = waits.first_mut() else { return Ok(()) };
-            let look = tokio::time::Instant::now() + Duration::from_millis(100);
+            let Some((database, task_id, wait)) = waits.front_mut() else { return Ok(()) };
             let until = deadline.map_or(look, |deadline| deadline.min(look));
             let _whether_in_time = tokio::time::timeout_at(until, wait.wait_for(|finished| *finished)).await.is_ok();
-            if !*wait.borrow() && deadline.is_some_and(|deadline| tokio::time::Instant::now() >= deadline) {
+            if !*wait.borrow() && deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 let task_id = *task_id;
                 let reason = tokio::time::timeout(LOOK, database.store().waits_for(task_id)).await;
                 return Err(late(
@@ -66,6 +77,10 @@ impl Client {
             }
         }
     }
+}
+
+fn is_open((_, _, wait): &(&Database, Uuid, watch::Receiver<bool>)) -> bool {
+    !*wait.borrow() && wait.has_changed().is_ok()
 }
 
 /// Settles those of these tasks that have finished, and makes sure that the others exist.
