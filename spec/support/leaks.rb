@@ -47,7 +47,7 @@ RSpec.configure do |config|
     Stepwell.logger = nil
     left = process_leaks + folder_leaks + leaks
     drop_databases
-    Stepwell.configuration.instance_variables.each { |name| Stepwell.configuration.remove_instance_variable(name) }
+    Stepwell.instance_variable_set(:@configuration, Stepwell::Configuration.new)
     raise "the example leaves behind\n  #{left.join("\n  ")}" unless left.empty?
   end
 end

@@ -40,6 +40,11 @@ module Stepwell
 
     Section.all.each_key { |name| define_method(name) { sections[name] } }
 
+    # Nothing is set.
+    def initialize
+      @sections = Section.all.transform_values(&:new) # at once: threads may meet in here
+    end
+
     # Sets several settings.
     # @param settings [Hash{Symbol, String => Hash}] section => key => value, as in config/stepwell.yml
     # @return [void]
@@ -98,14 +103,12 @@ module Stepwell
 
     private
 
+    attr_reader :sections
+
     def restore(values, namespaces, environment)
       sections.each { |name, section| section.restore(values.fetch(name)) }
       @namespaces = namespaces
       @environment = environment
-    end
-
-    def sections
-      @sections ||= Section.all.transform_values(&:new)
     end
 
     def overrides(url)
