@@ -150,7 +150,7 @@ RSpec.describe "Stepwell.configure" do
       "STEPWELL__WORKER__LEESE" => ["60s", /STEPWELL__WORKER__LEESE: unknown .*did you mean STEPWELL__WORKER__LEASE\?/],
       "STEPWELL__TELEMETRY" => ["x", /STEPWELL__TELEMETRY: unknown key telemetry = x/],
       "STEPWELL__WORKER__CONCURRENCY" => ["0", /worker.concurrency = 0: must be from 1/],
-      "STEPWELL_ENV" => ["staging", /environment "staging" is none of test, development, production/] }
+      "STEPWELL_ENV" => ["../staging", %r{environment "../staging": must be a name of 1 to 64 letters}] }
       .each do |name, (value, message)|
         with_variables(name => value) do
           expect { Stepwell.configuration.load }.to raise_error(Stepwell::ConfigurationError, message)

@@ -81,6 +81,28 @@ RSpec.describe "defining a workflow" do
     end
   end
 
+  it "refuses what the database cannot store, wherever it stands" do
+    nul = "a\u0000b"
+    {
+      { description: nul } => /description: holds the character \\u0000/,
+      { version: nul } => /version: holds the character \\u0000/,
+      { input_schema: { title: nul } } => /input_schema\.title: holds the character \\u0000/,
+      { input_schema: { maximum: 10**140_000 } } => /input_schema\.maximum: 10{19}… \(140001 characters\) has/,
+      { steps: { only: { config: { a: [nul] } } } } => /steps\.only\.config\.a\.0: holds the character \\u0000/,
+      { steps: { only: { config: { nul => 1 } } } } => /holds the character \\u0000/,
+      { steps: { only: { config: { k: 10**140_000 } } } } => /steps\.only\.config\.k: 10{19}… \(140001 char/,
+      { steps: { only: { permanent_errors: nul } } } => /steps\.only\.permanent_errors\.0: holds the character/,
+      { steps: { only: { retryable_errors: [nul] } } } => /steps\.only\.retryable_errors\.0: holds the character/,
+      { concurrency: { key: nul, limit: 1 } } => /concurrency\.key: holds the character/,
+      { steps: { only: { config: { :a => 1, "a" => 2 } } } } => /steps\.only\.config\.a: the key is there twice/
+    }.each do |settings, message|
+      expect_refused(%r{\Aworkflow spec/wf version .* is not valid: .*#{message}}m) { define(**settings) }
+    end
+    expect(Stepwell.registry.definitions).to be_empty
+    define(steps: { only: { config: { k: 10**131_071, f: 1e300, u: "\u{1F600}" } } })
+    expect { start_orchestrator }.not_to raise_error
+  end
+
   describe "of the same version twice" do
     it "changes nothing when the content is the same, but for the code" do
       [1, 2].each { |n| define_single { |_| n } }

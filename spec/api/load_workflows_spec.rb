@@ -71,7 +71,7 @@ RSpec.describe "Stepwell.load_workflows" do
   end
 
   it "names the file that is not YAML, or no workflow" do
-    expect_refused(write("a.yml", "name: [unclosed"), /is not YAML/)
+    expect_refused(write("a.yml", "name: [unclosed"), /line 1: unclosed bracket/)
     expect_refused(write("a.yml", "- 1\n- 2\n"), /must be a mapping with namespace, name, version and steps/)
     expect_refused(write("a.yml", ""), /must be a mapping/)
     expect_refused(write("a.yml", "\xFF\xFE"), /is not UTF-8/)
@@ -100,5 +100,68 @@ RSpec.describe "Stepwell.load_workflows" do
     expect_refused(write("a.yml", workflow([step], version: 1.0)), /version: 1\.0 must be quoted: it is a text/)
     expect_refused(write("a.yml", workflow([step], environments: { test: { steps: { y: {} } } })),
                    /environments\.test\.steps\.y: there is no such step/)
+  end
+
+  it "leaves alone what editors and systems put beside workflow files" do
+    file = write("b.yaml", workflow([{ name: "x", handler: "Specs::Echo" }]))
+    ["._b.yml", ".#b.yaml", ".hidden.yml", "b.yaml~", "#b.yml#", "b.yml.orig", "README.md"].each do |name|
+      write(name, "\x00\x05\x16\x07: [")
+    end
+    File.symlink("/nowhere/at/all", File.join(folder, ".#a.yml"))
+    Dir.mkdir(File.join(folder, "old.yml"))
+
+    expect(load_workflows).to eq([file])
+  end
+
+  it "says which file cannot be read" do
+    file = File.join(folder, "a.yml")
+    File.symlink("/nowhere/at/all", file)
+    expect { load_workflows }.to raise_error(Stepwell::ConfigurationError, /\A#{file} cannot be read: No such file/)
+  end
+
+  it "reads a byte order mark, CRLF, anchors, merges and numbers of any size" do
+    write("a.yml", "\uFEFF#{<<~YAML}".gsub("\n", "\r\n"))
+      x-defaults: &defaults { max_attempts: 4, config: &config { number: 12345678901234567890123, name: a } }
+      namespace: spec
+      name: from_file
+      version: "1"
+      steps:
+        - <<: *defaults
+          name: x
+          handler: Specs::Echo
+        - name: "y"
+          handler: Specs::Echo
+          depends_on: x
+          config: { <<: [*config, { more: 0.25 }], name: b }
+    YAML
+    load_workflows
+    start_stepwell
+
+    expect(Stepwell.submit("spec/from_file").wait(timeout: 20).results).to eq(
+      "x" => [{ "number" => 12_345_678_901_234_567_890_123, "name" => "a" }, 4],
+      "y" => [{ "number" => 12_345_678_901_234_567_890_123, "more" => 0.25, "name" => "b" }, 3]
+    )
+  end
+
+  it "refuses what would be lost, with its line" do
+    file = workflow([{ name: "x", handler: "Specs::Echo" }])
+    expect_refused(write("a.yml", "name: a\nnamespace: b\nname: c\n"),
+                   /line 3: the key name is there twice, first in line 1/)
+    expect_refused(write("a.yml", file.sub('"name":"x"', %("name":"x","timeout":"1s",\n"timeout":"2s"))),
+                   /line 2: the key timeout is there twice/)
+    expect_refused(write("a.yml", file.sub('"name":"x"', '"name":"x","config":{"v": .inf}')),
+                   /line 1: \.inf is no number/)
+    expect_refused(write("a.yml", file.sub('"name":"x"', '"name":"x","config":{"v":"\\u0000"}')),
+                   /steps\.x\.config\.v: holds the character \\u0000/)
+  end
+
+  it "checks the overrides of every environment, whichever it is loaded in" do
+    step = { name: "x", handler: "Specs::Echo" }
+    overrides = { zzz: /there is no such step/, x: /steps\.x\.max_attempts: 0 must be from 1/ }
+    overrides.each do |name, message|
+      environments = { staging: { steps: { name => { max_attempts: 0 } } } }
+      expect_refused(write("a.yml", workflow([step], environments: environments)),
+                     /environments\.staging\.steps\.#{name}/, message)
+    end
   end
 end

@@ -43,4 +43,29 @@ RSpec.describe "stepwell config show" do
     expect(ran).to have_attributes(code: 2, out: "")
     expect(ran.err).to match(%r{config/stepwell.yml: unknown key worker.leese = 90s; did you mean worker.lease\?})
   end
+
+  it "reads files that end in .yaml, and files without settings; two for the same are refused" do
+    write("config/stepwell.yaml", "# nothing yet\nworker:\n")
+    write("config/environments/test.yaml", "worker: {claim_batch: 7}")
+    expect(stepwell("config", "show", env: env, chdir: folder).rows)
+      .to include(%w[worker.claim_batch 7 config/environments/test.yaml])
+    write("config/stepwell.yml", "")
+    expect(stepwell("config", "show", env: env, chdir: folder)).to have_attributes(
+      code: 2, err: %r{config/stepwell.yml and config/stepwell.yaml are both there: keep one}
+    )
+  end
+
+  it "takes any environment, with its own file over the settings of production" do
+    own = env.merge("STEPWELL_ENV" => nil, "RAILS_ENV" => " staging ", "STEPWELL__MASKING__KEYS" => " password , pin ,",
+                    "STEPWELL__DATABASE__PREPARED_STATEMENTS" => "TRUE")
+    write("config/environments/staging.yml", "worker: {claim_batch: 7}")
+    expect(stepwell("config", "show", env: own, chdir: folder).rows).to include(
+      %w[worker.claim_batch 7 config/environments/staging.yml],
+      ["orchestrator.polling_interval", "200ms", "default for production"],
+      ["masking.keys", '["password","pin"]', "STEPWELL__MASKING__KEYS"]
+    )
+    own["STEPWELL__DATABASE__PREPARED_STATEMENTS"] = "maybe"
+    ran = stepwell("config", "show", env: own, chdir: folder)
+    expect(ran).to have_attributes(code: 2, err: /prepared_statements = maybe: must be true or false \(also yes or no/)
+  end
 end

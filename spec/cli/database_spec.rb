@@ -52,6 +52,18 @@ RSpec.describe "stepwell and its database" do
     end
   end
 
+  it "says of a URL that is none of PostgreSQL what one looks like" do
+    url = "mysql2://app:s3cret@h/shop"
+    [%w[task list], %w[migrate], %w[serve], %w[check], %w[doctor]].each do |command|
+      ran = stepwell(*command, env: { "DATABASE_URL" => url })
+      expect(ran.code).to eq(command == ["doctor"] ? 4 : 2), command.join(" ")
+      expect(ran.out + ran.err).to include("mysql2://app:***@h/shop is no PostgreSQL URL such as postgres://user@host:")
+      expect(ran.out + ran.err).not_to include("s3cret")
+    end
+    blank = stepwell("task", "list", env: { "DATABASE_URL" => " " }, chdir: folder)
+    expect(blank).to have_attributes(code: 2, err: /no database: set DATABASE_URL/)
+  end
+
   it "takes the database from the option, else the variable, else the file" do
     wrong = "postgres://nobody@127.0.0.1:1/variable"
     file = File.join(folder, "settings.yml")

@@ -27,7 +27,7 @@ RSpec.describe "stepwell where it is not the owner's own server" do
       expect(check("listen", env)).to include("verdict" => "warn", "fix" => /set database.direct_url/)
       expect(check("listen", env.merge("STEPWELL__DATABASE__DIRECT_URL" => database_url))).to include("verdict" => "ok")
       other = env.merge("STEPWELL__DATABASE__DIRECT_URL" => new_database)
-      expect(check("connection", other)).to include("verdict" => "fail", "fix" => "correct one of the two URLs")
+      expect(check("connection", other)).to include("verdict" => "fail", "fix" => /both must lead to one database/)
     end
   end
 

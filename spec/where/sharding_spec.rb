@@ -214,9 +214,9 @@ RSpec.describe "namespaces on two clusters" do
   describe "settings" do
     it "that are wrong are refused, named, and without passwords" do
       secret = "postgres://app:s3cret@here:port/b"
-      { "DATABASE_URL" => ["billing", /BILLING__DATABASE_URL: namespaces.billing.database_url = billing: is no URL/],
+      { "DATABASE_URL" => ["billing", /BILLING__DATABASE_URL: .*database_url = billing: is no PostgreSQL URL/],
         "DATABASE_URI" => [urls[1], /database_uri/],
-        "DIRECT_URL" => [secret, %r{direct_url = postgres://app:\*\*\*@here:port/b: is no}] }
+        "DIRECT_URL" => [secret, %r{direct_url = postgres://app:\*\*\*@here:port/b: has a port that is no number}] }
         .each do |name, (value, message)|
           Stepwell.configure { |c| c.namespaces = name == "DIRECT_URL" ? { billing: urls[1] } : nil }
           with_variables("STEPWELL__NAMESPACES__BILLING__#{name}" => value) do

@@ -64,6 +64,7 @@ fn load(ruby: &Ruby, environment: Option<String>, overrides: String) -> Result<N
         let loaded = sources.load().map_err(|error| raise(ruby, &error))?;
         telemetry::set_sensitive_keys(&loaded.config.masking.keys);
         telemetry::init(&loaded.config.logging);
+        loaded.tell();
         Ok(NativeConfig { config: loaded.config, settings: loaded.settings })
     })
 }

@@ -4,6 +4,7 @@
 //! queues carry the messages; a [`Worker`] executes. A [`Client`] submits tasks and waits for them. All three share a
 //! [`Database`], one process's link to one database, or [`Databases`], where namespaces live in several. *The worker executes; orchestration coordinates.*
 
+mod address;
 mod backoff;
 mod client;
 pub mod config;
@@ -15,11 +16,13 @@ pub mod embedded;
 mod error;
 mod json;
 pub mod orchestrator;
+pub mod payload;
 mod signals;
 pub mod store;
 pub mod telemetry;
 pub mod worker;
 pub mod workflow;
+pub mod yaml;
 
 pub use client::{Client, LetterPosition, Request};
 pub use config::Config;

@@ -41,15 +41,16 @@ module Stepwell
     end
 
     # Defines the workflows of the YAML files in a directory, one a file. A step's handler is the name of a class that
-    # is loaded already.
-    # @param directory [String] where *.yml and *.yaml files are
+    # is loaded already. What editors and systems leave beside them, hidden files and copies, is no workflow file.
+    # @param directory [String, Pathname] where *.yml and *.yaml files are
     # @return [Array<String>] the files
     # @raise [ValidationError] naming the file and each field and step that is wrong
-    # @raise [ConfigurationError] when there is no such directory
+    # @raise [ConfigurationError] when there is no such directory, or a file cannot be read
     def load_workflows(directory)
       raise ConfigurationError, "there is no directory #{directory}" unless File.directory?(directory)
 
-      files = Dir.children(directory).grep(/\.ya?ml\z/).sort.map { |name| File.join(directory, name) }
+      names = Dir.children(directory).select { |name| name.b.match?(/\A[^.].*\.ya?ml\z/in) }.sort
+      files = names.map { |name| File.join(directory, name) }.reject { |file| File.directory?(file) }
       files.each { |file| load_workflow(file) }
     end
 
@@ -152,6 +153,8 @@ module Stepwell
       registry.add(definition, handlers)
     rescue ValidationError => e
       raise ValidationError, "#{file}: #{e.message}"
+    rescue SystemCallError => e
+      raise ConfigurationError, "#{file} cannot be read: #{e.message}"
     end
 
     # A class by the name that stands in a file of the application; never by one that came out of the database.

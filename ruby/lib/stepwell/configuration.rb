@@ -17,8 +17,8 @@ module Stepwell
     # @return [Hash{String, Symbol => String, Hash}, nil] URLs of the databases of namespaces that have their own, or
     #   database_url: and direct_url: of each; on top of what the file and the environment say
     attr_accessor :namespaces
-    # @return [String, nil] "test", "development" or "production"; nil means STEPWELL_ENV, RAILS_ENV, RACK_ENV, else
-    #   "development"
+    # @return [String, nil] "test", "development", "production" or any other name, which has the settings of production
+    #   below its own; nil means STEPWELL_ENV, RAILS_ENV, RACK_ENV, else "development"
     attr_accessor :environment
 
     # Other names of settings, as programs use them.
@@ -113,7 +113,8 @@ module Stepwell
 
     def overrides(url)
       settings = sections.transform_values(&:to_h).reject { |_, values| values.empty? }
-      settings[:database] = { **settings.fetch(:database, {}), "url" => url } if url
+      blank = url.nil? || (url.is_a?(String) && url.strip.empty?)
+      settings[:database] = { **settings.fetch(:database, {}), "url" => url } unless blank
       spaces = namespaces&.transform_values { |it| it.is_a?(Hash) ? it : { database_url: it } }
       { **settings, namespaces: spaces }.compact
     end

@@ -8,8 +8,10 @@ use crate::failure::{Failure, DONE};
 use crate::session::{unreachable, Session};
 
 pub(crate) async fn run(session: &Session, arguments: &Serve) -> Result<u8, Failure> {
-    let config = session.config()?;
-    telemetry::init(&config.logging);
+    let settings = session.settings()?;
+    telemetry::init(&settings.config.logging);
+    settings.tell();
+    let config = settings.config;
     let orchestrator = tokio::select! {
         () = session.interrupt.cancelled() => return Ok(DONE),
         started = Orchestrator::embedded(&config) => started.map_err(unreachable)?,

@@ -3,9 +3,8 @@
 
 use std::sync::LazyLock;
 
-use serde_yaml_ng::Value;
-
 use super::duration;
+use crate::yaml::{self, Node, Value};
 
 pub(super) const DEFAULTS: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/stepwell.yml"));
 pub(super) const ENVIRONMENTS: [(&str, &str); 3] = [
@@ -18,7 +17,9 @@ const ALIKE: f64 = 0.85;
 
 static KNOWN: LazyLock<Vec<Known>> = LazyLock::new(|| {
     let mut known = Vec::new();
-    flatten("", &serde_yaml_ng::from_str(DEFAULTS).unwrap_or_default(), &mut known);
+    if let Ok(Some(defaults)) = yaml::parse(DEFAULTS) {
+        flatten("", &defaults, &mut known); // a test reads them
+    }
     known
 });
 
@@ -28,7 +29,9 @@ pub(super) struct Known {
     /// It holds keys of the user's own.
     pub(super) open: bool,
     pub(super) duration: bool,
-    /// It is a whole number.
+    /// Its default is a list.
+    pub(super) list: bool,
+    /// Its default is a whole number.
     pub(super) whole: bool,
     /// It has a default that is not empty.
     pub(super) given: bool,
@@ -91,20 +94,19 @@ pub(super) fn below<'k>(key: &'k str, section: &str) -> Option<&'k str> {
     key.strip_prefix(section)?.strip_prefix('.')
 }
 
-fn flatten(key: &str, value: &Value, known: &mut Vec<Known>) {
-    match value {
-        Value::Mapping(mapping) if !mapping.is_empty() => {
-            for (name, value) in mapping {
-                let name = name.as_str().unwrap_or_default();
-                flatten(&if key.is_empty() { name.to_owned() } else { format!("{key}.{name}") }, value, known);
-            }
+fn flatten(key: &str, node: &Node, known: &mut Vec<Known>) {
+    if !node.entries().is_empty() {
+        for (name, node) in node.entries() {
+            flatten(&if key.is_empty() { name.clone() } else { format!("{key}.{name}") }, node, known);
         }
-        _ => known.push(Known {
-            key: key.to_owned(),
-            open: value.is_mapping(),
-            duration: value.as_str().is_some_and(|text| duration::parse(text).is_ok()),
-            whole: value.is_u64(),
-            given: !value.is_null() && !value.is_mapping(),
-        }),
+        return;
     }
+    known.push(Known {
+        key: key.to_owned(),
+        open: node.is_map(),
+        duration: node.as_str().is_some_and(|text| duration::parse(text).is_ok()),
+        list: matches!(node.value, Value::List(_)),
+        whole: matches!(&node.value, Value::Number(digits) if !digits.contains('.')),
+        given: node.value != Value::Null && !node.is_map(),
+    });
 }

@@ -1,25 +1,31 @@
 //! The layers of the settings, one over the other.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 
-use config::{ConfigError, Environment, File, FileFormat, Map, Source, Value, ValueKind};
+use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
 
 use super::known::{self, DEFAULTS, ENVIRONMENTS};
 use super::origin::{Effective, Origin, Problems, Setting};
-use super::{check, metrics, Config};
+use super::{check, list, metrics, values, Config};
 use crate::error::{Error, Result};
+use crate::signals::lock;
+use crate::yaml;
 
-/// Seconds that are none that anybody counts: a program's way to say `never`.
-const ENDLESS: f64 = 1e18;
+/// The environment whose built-in settings are those of every other name.
+const FALLBACK: &str = "production";
+const URLS: [&str; 2] = ["database.url", "database.direct_url"];
 const NUMBER: &str = "must be a whole number, and not negative";
 
 /// Where settings are read from, beside the built-in defaults and the variables of the process's environment.
 #[derive(Debug, Clone, Copy)]
 pub struct Sources<'a> {
-    /// `test`, `development` or `production`; none means [`current_environment`].
+    /// `test`, `development`, `production`, or any other name; none means [`current_environment`].
     pub environment: Option<&'a str>,
-    /// The application's file. Beside it `environments/{environment}.yml` is read too.
+    /// The application's file; one that ends in `.yml` may end in `.yaml` too. Beside it `environments/{environment}.yml`
+    /// is read.
     pub file: &'a Path,
     /// Settings of the program's own: a JSON object. Bare numbers are seconds where a duration is wanted.
     pub settings: &'a str,
@@ -32,8 +38,10 @@ pub struct Sources<'a> {
 pub struct Loaded {
     /// The settings.
     pub config: Config,
-    /// `test`, `development` or `production`.
+    /// `test`, `development`, `production`, or any other name.
     pub environment: String,
+    /// What somebody should know, once there is a log.
+    pub notice: Option<String>,
     /// Every value in force, in the order of `config/stepwell.yml`.
     pub settings: Vec<Setting>,
 }
@@ -42,8 +50,22 @@ pub struct Loaded {
 pub fn current_environment() -> String {
     ["STEPWELL_ENV", "RAILS_ENV", "RACK_ENV"]
         .iter()
-        .find_map(|variable| std::env::var(variable).ok().filter(|value| !value.is_empty()))
+        .filter_map(|variable| std::env::var(variable).ok())
+        .map(|value| value.trim().to_owned())
+        .find(|value| !value.is_empty())
         .unwrap_or_else(|| "development".to_owned())
+}
+
+impl Loaded {
+    /// Tells the log what somebody should know, once in a process.
+    pub fn tell(&self) {
+        static TOLD: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+        if let Some(notice) = &self.notice {
+            if lock(&TOLD).insert(notice.clone()) {
+                tracing::info!("{notice}");
+            }
+        }
+    }
 }
 
 impl Default for Sources<'_> {
@@ -59,20 +81,30 @@ impl Sources<'_> {
     /// As [`Config::load`].
     pub fn load(&self) -> Result<Loaded> {
         let environment = self.environment.map(str::to_owned).unwrap_or_else(current_environment);
-        let Some((name, own)) = ENVIRONMENTS.iter().find(|(name, _)| *name == environment) else {
-            let message = format!("environment {environment:?} is none of test, development, production");
-            return Err(Error::Configuration { message });
-        };
-        let mut layers = Layers::default();
-        layers.text(DEFAULTS, &Origin::Default);
-        layers.text(own, &Origin::Environment((*name).to_owned()));
-        let beside = self.file.with_file_name("environments").join(name).with_extension("yml");
+        check_environment(&environment)?;
+        let built_in = |wanted: &str| ENVIRONMENTS.iter().find(|(name, _)| *name == wanted);
+        let beside = self.file.with_file_name("environments").join(format!("{environment}.yml"));
+        let (mut layers, own_file) = (Layers::default(), existing(&beside)?);
+        let (name, own) = built_in(&environment).or_else(|| built_in(FALLBACK)).copied().unwrap_or_default();
+        let notice = (name != environment).then(|| match &own_file {
+            Some(file) => format!("environment {environment}: {} over the settings of {FALLBACK}", file.display()),
+            None => format!(
+                "environment {environment}: the settings of {FALLBACK}; {} would hold its own",
+                beside.display()
+            ),
+        });
+        layers.yaml(DEFAULTS, &Origin::Default);
+        layers.yaml(own, &Origin::Environment(name.to_owned()));
         // In our own repository, and where somebody copied them to start from, the files are the defaults themselves,
         // which must not hide what the environment says.
-        layers.file(self.file, DEFAULTS)?;
-        layers.file(&beside, own)?;
+        if let Some(file) = existing(self.file)? {
+            layers.file(&file, DEFAULTS)?;
+        }
+        if let Some(file) = own_file {
+            layers.file(&file, own)?;
+        }
         layers.variables();
-        layers.text(self.settings, &Origin::Program(self.program.to_owned()));
+        layers.json(self.settings, &Origin::Program(self.program.to_owned()));
 
         let Layers { effective, problems } = layers;
         problems.result()?;
@@ -83,7 +115,7 @@ impl Sources<'_> {
         let filled = |key: &str| effective.keys().any(|other| known::below(other, key).is_some());
         let mut settings: Vec<Setting> = effective.values().filter(|setting| !filled(&setting.key)).cloned().collect();
         settings.sort_by_key(|setting| known::position(&setting.key)); // stable: those of one table stay sorted
-        Ok(Loaded { config, environment, settings })
+        Ok(Loaded { config, environment, notice, settings })
     }
 }
 
@@ -94,28 +126,45 @@ struct Layers {
 }
 
 impl Layers {
-    /// YAML text; JSON is YAML too.
-    fn text(&mut self, text: &str, origin: &Origin) {
-        match File::from_str(text, FileFormat::Yaml).collect() {
-            Ok(values) => self.table("", values, origin),
-            Err(ConfigError::FileParse { cause, .. }) => self.problems.other(format!("{origin}: {cause}")),
+    fn yaml(&mut self, text: &str, origin: &Origin) {
+        match yaml::parse(text) {
+            // Nothing but comments.
+            Ok(None) => {}
+            Ok(Some(settings)) if settings.is_map() => {
+                for (key, value) in settings.entries().iter().filter(|(key, _)| !key.starts_with("x-")) {
+                    self.value(key.clone(), values::of_yaml(value), origin);
+                }
+            }
+            Ok(Some(other)) => {
+                self.problems.other(format!("{origin}: line {}: must be a mapping of sections", other.line));
+            }
             Err(error) => self.problems.other(format!("{origin}: {error}")),
         }
     }
 
-    /// A file, if there is one.
+    fn json(&mut self, text: &str, origin: &Origin) {
+        match serde_json::from_str(text) {
+            Ok(serde_json::Value::Object(settings)) => {
+                for (key, value) in settings {
+                    self.value(key, values::of_json(value), origin);
+                }
+            }
+            Ok(_) => self.problems.other(format!("{origin}: must be a JSON object")),
+            Err(error) => self.problems.other(format!("{origin}: {error}")),
+        }
+    }
+
     fn file(&mut self, path: &Path, defaults: &str) -> Result<()> {
-        match std::fs::read_to_string(path) {
-            Ok(text) if text == defaults => {}
-            Ok(text) => self.text(&text, &Origin::File(path.to_owned())),
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {}
-            Err(source) => return Err(Error::File { path: path.display().to_string(), source }),
+        let text =
+            std::fs::read_to_string(path).map_err(|source| Error::File { path: path.display().to_string(), source })?;
+        if text != defaults {
+            self.yaml(&text, &Origin::File(path.to_owned()));
         }
         Ok(())
     }
 
     fn variables(&mut self) {
-        if let Some(url) = std::env::var("DATABASE_URL").ok().filter(|url| !url.is_empty()) {
+        if let Ok(url) = std::env::var("DATABASE_URL") {
             self.value("database.url".to_owned(), Value::new(None, url), &Origin::Variable("DATABASE_URL".to_owned()));
         }
         let ours = Environment::with_prefix("STEPWELL").prefix_separator("__").separator("__").ignore_empty(true);
@@ -139,8 +188,13 @@ impl Layers {
     fn value(&mut self, key: String, mut value: Value, origin: &Origin) {
         let known = known::find(&key);
         match value.kind {
+            // A URL of blanks is none: a variable that is there and empty, and what a program reads from it.
+            ValueKind::String(ref text) if URLS.contains(&key.as_str()) && text.trim().is_empty() => return,
+            // The end of a line comes with what is read from a file.
+            ValueKind::String(ref mut text) if URLS.contains(&key.as_str()) => *text = text.trim().to_owned(),
             // A section that is there and empty says nothing.
             ValueKind::Nil if known::is_section(&key) || known.is_some_and(|known| known.open) => return,
+            ValueKind::Table(ref values) if values.is_empty() && known::is_section(&key) => return,
             // Of a value that should be none the table itself is wrong.
             ValueKind::Table(values) if known.is_none_or(|known| known.open) && !values.is_empty() => {
                 return self.table(&key, values, origin);
@@ -148,9 +202,13 @@ impl Layers {
             _ => {}
         }
         if known.is_some_and(|known| known.duration) && matches!(origin, Origin::Program(_)) {
-            if let Some(seconds) = seconds(&value) {
+            if let Some(seconds) = values::seconds(&value) {
                 value.kind = ValueKind::String(seconds);
             }
+        }
+        if let (true, ValueKind::String(texts)) = (known.is_some_and(|known| known.list), &value.kind) {
+            let texts = list::parts(texts).map(|text| Value::new(None, ValueKind::String(text)));
+            value.kind = ValueKind::Array(texts.collect());
         }
         let setting = Setting { key, origin: origin.clone(), value };
         match known {
@@ -170,23 +228,35 @@ fn is_fractional(value: &Value) -> bool {
     matches!(value.kind, ValueKind::Float(number) if number.fract() != 0.0 || !(0.0..1e15).contains(&number))
 }
 
-/// A number of seconds with its unit.
-fn seconds(value: &Value) -> Option<String> {
-    let seconds = match value.kind {
-        ValueKind::I64(seconds) => seconds as f64,
-        ValueKind::U64(seconds) => seconds as f64,
-        ValueKind::Float(seconds) => seconds,
-        _ => return None,
-    };
-    if seconds >= ENDLESS {
-        return Some("never".to_owned());
+/// Any name that can be a file's. The name of a variable's value is not told: it may hold anything.
+fn check_environment(name: &str) -> Result<()> {
+    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
+    if !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(good) {
+        return Ok(());
     }
-    let milliseconds = seconds * 1_000.0;
-    Some(match (seconds.fract() == 0.0, (milliseconds - milliseconds.round()).abs() < 1e-6) {
-        (true, _) => format!("{seconds:.0}s"),
-        (_, true) => format!("{milliseconds:.0}ms"),
-        _ => format!("{:.0}us", seconds * 1e6),
-    })
+    let message =
+        format!("environment {name:?}: must be a name of 1 to 64 letters, digits, _, - and ., such as production");
+    Err(Error::Configuration { message })
+}
+
+/// The file, or the one that is called `.yaml` instead of `.yml`, if there is one.
+fn existing(file: &Path) -> Result<Option<PathBuf>> {
+    let there = |path: &Path| match path.metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
+        Err(source) => Err(Error::File { path: path.display().to_string(), source }),
+    };
+    let other = file.with_extension("yaml");
+    let is_yml = file.extension().is_some_and(|extension| extension == "yml");
+    match (there(file)?, is_yml && there(&other)?) {
+        (true, true) => {
+            let message = format!("{} and {} are both there: keep one", file.display(), other.display());
+            Err(Error::Configuration { message })
+        }
+        (true, false) => Ok(Some(file.to_owned())),
+        (false, true) => Ok(Some(other)),
+        (false, false) => Ok(None),
+    }
 }
 
 fn deserialize(effective: &Effective) -> Result<Config> {

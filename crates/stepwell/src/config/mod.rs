@@ -7,9 +7,11 @@
 //! | `sections` | the types |
 //! | `known` | the keys there are, read from `config/stepwell.yml` |
 //! | `load` | the layers, one over the other |
+//! | `values` | values of files and programs |
 //! | `origin` | where each value came from, and what is wrong with it |
 //! | `check` | ranges, and combinations that cannot work |
 
+mod boolean;
 mod check;
 mod duration;
 mod known;
@@ -21,6 +23,7 @@ mod namespaces;
 mod origin;
 mod sections;
 mod traces;
+mod values;
 
 pub(crate) use duration::parse as parse_duration;
 
@@ -70,12 +73,12 @@ pub struct Config {
 }
 
 impl Config {
-    /// The settings for an environment: `test`, `development` or `production`, by default what `STEPWELL_ENV`,
-    /// `RACK_ENV` or `RAILS_ENV` says, else `development`. Reads the application's files below the working directory
+    /// The settings for an environment: `test`, `development`, `production`, or any other name, which has the settings of
+    /// `production` below its own; by default what `STEPWELL_ENV`, `RAILS_ENV` or `RACK_ENV` says, else `development`. Reads the application's files below the working directory
     /// where it has some, and the variables.
     ///
     /// # Errors
-    /// [`Error::Configuration`](crate::Error::Configuration) for an unknown environment, an unknown key, a value of the
+    /// [`Error::Configuration`](crate::Error::Configuration) for an environment that is no name, an unknown key, a value of the
     /// wrong type or out of range, a combination that cannot work: it names file or variable, key, value and what is
     /// allowed.
     pub fn load(environment: Option<&str>) -> Result<Self> {

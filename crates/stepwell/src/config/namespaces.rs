@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer};
-use sqlx::postgres::PgConnectOptions;
 
 use super::origin::{Effective, Problems};
+use crate::address::Address;
 use crate::error::Result;
 use crate::workflow::check_name;
 
@@ -36,9 +36,8 @@ pub(super) fn check(namespaces: &BTreeMap<String, Namespace>, effective: &Effect
         misnamed.iter().for_each(|problem| problems.of(effective, &format!("namespaces.{name}"), &problem.to_string()));
         let urls = [("database_url", Some(&namespace.database_url)), ("direct_url", namespace.direct_url.as_ref())];
         for (key, url) in urls.into_iter().filter_map(|(key, url)| Some((key, url?))) {
-            if let Err(why) = check_url(url) {
-                let what = format!("is no URL such as postgres://user@host/database{why}");
-                problems.of(effective, &format!("namespaces.{name}.{key}"), &what);
+            if let Err(why) = Address::from_str(url) {
+                problems.of(effective, &format!("namespaces.{name}.{key}"), &why.to_string());
             }
         }
         if let Some(url) = &namespace.direct_url {
@@ -52,12 +51,4 @@ pub(super) fn check(namespaces: &BTreeMap<String, Namespace>, effective: &Effect
         }
     }
     problems.result()
-}
-
-/// Nothing, or what is wrong.
-fn check_url(url: &str) -> std::result::Result<(), String> {
-    if !["postgres://", "postgresql://"].iter().any(|scheme| url.starts_with(scheme)) {
-        return Err(String::new());
-    }
-    PgConnectOptions::from_str(url).map(drop).map_err(|error| format!(": {error}"))
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{duration, list};
+use super::{boolean, duration, list};
 
 /// Section `database`.
 #[derive(Debug, Clone, Deserialize)]
@@ -17,6 +17,7 @@ pub struct Database {
     pub direct_url: Option<String>,
     /// Whether statements are prepared once a connection; none means unless there is a `direct_url`. False says that
     /// `url` leads to a pooler, where the next transaction may be on another connection.
+    #[serde(deserialize_with = "boolean::deserialize_optional")]
     pub prepared_statements: Option<bool>,
     /// Most connections of one orchestrator, worker or client, shared where they are in one process.
     pub pool_size: u32,

@@ -17,7 +17,9 @@ const SKEW: Duration = Duration::from_secs(5);
 
 pub(super) fn refused(error: &Error) -> Check {
     let fix = match error.sqlstate().as_deref() {
-        _ if matches!(error, Error::Configuration { .. }) => "correct one of the two URLs",
+        _ if matches!(error, Error::Configuration { .. }) => {
+            "correct the URL; with a direct_url, both must lead to one database"
+        }
         Some("28P01" | "28000") => "correct user and password in the URL, or what pg_hba.conf allows this user",
         Some("3D000") => "create the database (`createdb NAME`), or correct its name in the URL",
         Some("53300") => "raise max_connections, or let the programs on this database keep fewer connections",
@@ -63,7 +65,7 @@ pub(super) async fn primary(store: &Store) -> Result<Check, Error> {
         Check::fail(
             "writable",
             "this server is a standby",
-            "connect to the primary (target_session_attrs, or its host)",
+            "connect to the primary: by its host, or an address that follows it",
         )
     } else if read_only {
         let fix = "alter database … reset default_transaction_read_only, or the same for the role";

@@ -4,10 +4,11 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Acquire, ConnectOptions, Connection, PgConnection, PgPool};
 
 use super::{OrFail, Store};
+use crate::address::Address;
 use crate::backoff::delay;
 use crate::config;
 use crate::error::{Error, Result};
@@ -25,6 +26,7 @@ impl Store {
     /// Connects to the database at `url`, with at most `pool_size` connections.
     ///
     /// # Errors
+    /// [`Error::Configuration`] for what is no URL of PostgreSQL;
     /// [`Error::Database`] when it refuses (wrong password, no such database, nobody listens), at once;
     /// [`Error::ConnectTimeout`] when it does not answer within `timeout`.
     pub async fn connect(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
@@ -51,7 +53,7 @@ impl Store {
     /// The same, of a database that may be away: the first call connects.
     ///
     /// # Errors
-    /// [`Error::Database`] for what is no URL.
+    /// [`Error::Configuration`] for what is no URL of PostgreSQL.
     pub(crate) fn lazy(url: &str, settings: &config::Database) -> Result<Self> {
         let timeout = settings.connect_timeout;
         let mut store = Self::over(url, settings.pool_size, timeout)?.with_call_timeout(settings.call_timeout);
@@ -153,14 +155,15 @@ impl Store {
 
 /// A pool without a connection yet.
 fn pool(url: &str, size: u32, timeout: Duration) -> Result<PgPool> {
-    let options = PgConnectOptions::from_str(url)
-        .map_err(|source| Error::Database { url: mask_url(url), source })?
-        .application_name("stepwell")
+    let Address { options, connect_timeout, named } = Address::from_str(url)
+        .map_err(|why| Error::Configuration { message: format!("the database {} {why}", mask_url(url)) })?;
+    let options = if named { options } else { options.application_name("stepwell") };
+    let options = options
         .extra_float_digits(None) // the server's default is as exact, and PgBouncer refuses the parameter
         .disable_statement_logging();
     Ok(PgPoolOptions::new()
         .max_connections(size)
-        .acquire_timeout(timeout)
+        .acquire_timeout(connect_timeout.unwrap_or(timeout))
         // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
         .test_before_acquire(false)
         .connect_lazy_with(options))

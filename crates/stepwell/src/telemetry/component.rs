@@ -4,6 +4,8 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use crate::yaml;
+
 const TABLE: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/../../config/components.yml"));
 
 /// `target:` of lines that are not about what their module is named for.
@@ -28,7 +30,8 @@ struct Row {
 }
 
 static ROWS: LazyLock<Vec<Row>> = LazyLock::new(|| {
-    let mut rows: Vec<Row> = serde_yaml_ng::from_str(TABLE).unwrap_or_default(); // a test reads it
+    let table = yaml::to_json(TABLE).unwrap_or_default();
+    let mut rows: Vec<Row> = serde_json::from_str(&table).unwrap_or_default(); // a test reads it
     rows.truncate(Component::COUNT);
     rows.iter_mut().for_each(|row| row.label = row.name.to_uppercase());
     rows

@@ -1,114 +1,151 @@
-//! Definitions from YAML files: durations carry their unit, and an environment may override steps.
-
-use serde_json::{Map, Value};
+//! Definitions from YAML files: durations carry their unit, and an environment may override steps. Keys that begin with
+//! `x-` are the author's own, for anchors and notes.
 
 use super::definition::{BareNumbers, Workflow};
 use crate::error::{Error, Problem, Result};
+use crate::yaml::{self, Node, Value};
 
-/// Reads a definition as a YAML file holds it; `environment` says which of its `environments` applies.
+/// Keys below which everything is the handler's or JSON schema's, also what begins with `x-`.
+const OPAQUE: [&str; 2] = ["config", "input_schema"];
+
+/// Reads a definition as a YAML file holds it; `environment` says which of its `environments` applies. The others are
+/// checked too, so that a mistake for production is found in development.
 ///
 /// # Errors
 /// [`Error::Validation`] that names each field and step that is wrong.
 pub fn from_yaml(yaml: &str, environment: &str) -> Result<Workflow> {
-    let wrong = |message: String| Error::validation("workflow file", vec![Problem::new("", message)]);
-    let value: Value = serde_yaml_ng::from_str(yaml).map_err(|error| wrong(format!("is not YAML: {error}")))?;
-    let Value::Object(mut definition) = value else {
-        return Err(wrong("must be a mapping with namespace, name, version and steps".to_owned()));
-    };
-    if let Some(environments) = definition.remove("environments") {
-        override_steps(&mut definition, &environments, environment)?;
+    let document = yaml::parse(yaml).map_err(|error| wrong("", error))?;
+    let mut definition = document
+        .filter(Node::is_map)
+        .ok_or_else(|| wrong("", "must be a mapping with namespace, name, version and steps"))?;
+    forget_own_keys(&mut definition);
+    let environments = definition.remove("environments");
+    if let Some(Value::Number(version)) = definition.get("version").map(|node| &node.value) {
+        return Err(wrong("version", format!("{version} must be quoted: it is a text")));
     }
-    if let Some(Value::Number(version)) = definition.get("version") {
-        return Err(Error::validation(
-            "workflow file",
-            vec![Problem::new("version", format!("{version} must be quoted: it is a text"))],
-        ));
+
+    let mut checked = Checked::default();
+    let plain = parse(&definition);
+    let mut chosen = None;
+    for (name, overrides) in checked.mapping("environments", environments.as_ref()) {
+        let field = format!("environments.{name}");
+        let Some(definition) = checked.overridden(&definition, &field, overrides) else { continue };
+        let workflow = parse(&definition);
+        if let Err(error) = &workflow {
+            checked.add(error, plain.as_ref().err(), &field);
+        }
+        if name == environment {
+            chosen = workflow.ok();
+        }
     }
-    Workflow::parse(&Value::Object(definition).to_string(), BareNumbers::Refused)
+    // A definition that only its environments complete is good where one of them applies.
+    if chosen.is_none() {
+        if let Err(error) = &plain {
+            checked.add(error, Some(error), "");
+        }
+    }
+    checked.result()?;
+    chosen.map_or(plain, Ok)
 }
 
-/// Applies `environments: {test: {steps: {NAME: overrides}}}`.
-fn override_steps(definition: &mut Map<String, Value>, environments: &Value, environment: &str) -> Result<()> {
-    let Some(overrides) = environments.get(environment) else { return Ok(()) };
-    let mut problems = Vec::new();
-    let empty = Map::new();
-    for (name, changes) in overrides.get("steps").and_then(Value::as_object).unwrap_or(&empty) {
-        let field = format!("environments.{environment}.steps.{name}");
-        let steps = definition.get_mut("steps").and_then(Value::as_array_mut);
-        let step = steps
-            .and_then(|steps| steps.iter_mut().find(|step| step.get("name").and_then(Value::as_str) == Some(name)));
-        match (step.and_then(Value::as_object_mut), changes.as_object()) {
-            (Some(step), Some(changes)) => {
-                for (key, value) in changes {
-                    merge(step.entry(key.clone()).or_insert(Value::Null), value);
+fn parse(definition: &Node) -> Result<Workflow> {
+    Workflow::parse(&definition.to_json(), BareNumbers::Refused)
+}
+
+fn wrong(field: &str, message: impl Into<String>) -> Error {
+    Error::validation("workflow file", vec![Problem::new(field, message)])
+}
+
+fn forget_own_keys(node: &mut Node) {
+    match &mut node.value {
+        Value::Map(entries) => {
+            entries.retain(|(key, _)| !key.starts_with("x-"));
+            for (_, inside) in entries.iter_mut().filter(|(key, _)| !OPAQUE.contains(&key.as_str())) {
+                forget_own_keys(inside);
+            }
+        }
+        Value::List(items) => items.iter_mut().for_each(forget_own_keys),
+        _ => {}
+    }
+}
+
+/// What is wrong with a file so far.
+#[derive(Default)]
+struct Checked {
+    /// What it is of, once that is known.
+    what: Option<String>,
+    problems: Vec<Problem>,
+}
+
+impl Checked {
+    /// The entries of what must be a mapping, and may be absent or empty.
+    fn mapping<'n>(&mut self, field: &str, node: Option<&'n Node>) -> &'n [(String, Node)] {
+        if let Some(node) = node.filter(|node| !node.is_map() && node.value != Value::Null) {
+            self.problems.push(Problem::new(field, format!("must be a mapping (line {})", node.line)));
+        }
+        node.map_or(&[], Node::entries)
+    }
+
+    /// The definition with `{steps: {NAME: overrides}}` over it; none when that is wrong.
+    fn overridden(&mut self, definition: &Node, field: &str, overrides: &Node) -> Option<Node> {
+        let before = self.problems.len();
+        let mut definition = definition.clone();
+        for (key, changes) in self.mapping(field, Some(overrides)) {
+            let field = format!("{field}.{key}");
+            if key != "steps" {
+                let message = format!("only steps can be overridden (line {})", changes.line);
+                self.problems.push(Problem::new(field, message));
+                continue;
+            }
+            for (name, changes) in self.mapping(&field, Some(changes)) {
+                let field = format!("{field}.{name}");
+                match step_of(&mut definition, name) {
+                    None => {
+                        let message = format!("there is no such step (line {})", changes.line);
+                        self.problems.push(Problem::new(field, message));
+                    }
+                    Some(step) => {
+                        for (key, value) in self.mapping(&field, Some(changes)) {
+                            step.merge(key, value);
+                        }
+                    }
                 }
             }
-            (None, _) => problems.push(Problem::new(field, "there is no such step")),
-            (_, None) => problems.push(Problem::new(field, "must be a mapping of what to override")),
+        }
+        (self.problems.len() == before).then_some(definition)
+    }
+
+    /// Adds what is wrong with a definition; what is wrong without the environment too is not of it.
+    fn add(&mut self, error: &Error, without: Option<&Error>, environment: &str) {
+        let Error::Validation { what, problems } = error else { return };
+        self.what.get_or_insert_with(|| what.clone());
+        let known = match without {
+            Some(Error::Validation { problems, .. }) => problems.as_slice(),
+            _ => &[],
+        };
+        for problem in problems {
+            let mut problem = problem.clone();
+            if !known.contains(&problem) {
+                problem.field = format!("{environment}.{}", problem.field).trim_end_matches('.').to_owned();
+            }
+            if !self.problems.contains(&problem) {
+                self.problems.push(problem);
+            }
         }
     }
-    for key in overrides.as_object().unwrap_or(&empty).keys().filter(|key| *key != "steps") {
-        problems.push(Problem::new(format!("environments.{environment}.{key}"), "only steps can be overridden"));
-    }
-    if problems.is_empty() {
-        Ok(())
-    } else {
-        Err(Error::validation("workflow file", problems))
+
+    fn result(self) -> Result<()> {
+        match self.problems.is_empty() {
+            true => Ok(()),
+            false => Err(Error::validation(self.what.unwrap_or_else(|| "workflow file".to_owned()), self.problems)),
+        }
     }
 }
 
-/// Mappings are merged key by key, everything else is replaced.
-fn merge(target: &mut Value, change: &Value) {
-    match (target, change) {
-        (Value::Object(target), Value::Object(change)) => {
-            for (key, value) in change {
-                merge(target.entry(key.clone()).or_insert(Value::Null), value);
-            }
-        }
-        (target, change) => *target = change.clone(),
-    }
+fn step_of<'n>(definition: &'n mut Node, name: &str) -> Option<&'n mut Node> {
+    let Value::List(steps) = &mut definition.get_mut("steps")?.value else { return None };
+    steps.iter_mut().find(|step| step.is_map() && step.get("name").and_then(Node::as_str) == Some(name))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::from_yaml;
-
-    const FILE: &str = r#"
-namespace: shop
-name: order
-version: "1.0.0"
-timeout: 5m
-steps:
-  - {name: pay, handler: Pay, backoff: {base: 2s, cap: 1m}, config: {gateway: live, retries: 2}}
-  - {name: ship, handler: Ship, depends_on: pay, timeout: 30s}
-environments:
-  test:
-    steps:
-      pay: {backoff: {base: 10ms}, config: {gateway: fake}}
-"#;
-
-    #[test]
-    fn reads_durations_with_units_and_applies_the_environment() {
-        let live = from_yaml(FILE, "production").unwrap();
-        assert_eq!((live.timeout, live.steps[0].backoff.base, live.steps[0].backoff.cap), (Some(300.0), 2.0, 60.0));
-        assert_eq!(live.steps[1].depends_on, [0]);
-        let test = from_yaml(FILE, "test").unwrap();
-        assert_eq!((test.steps[0].backoff.base, test.steps[0].backoff.cap), (0.01, 60.0));
-        assert_eq!(test.steps[0].config.as_ref().unwrap().get(), r#"{"gateway":"fake","retries":2}"#);
-        assert_ne!(live.digest, test.digest);
-    }
-
-    #[test]
-    fn names_what_is_wrong() {
-        for (from, to, expected) in [
-            ("timeout: 30s", "timeout: 30", "steps.ship.timeout: 30 needs a unit"),
-            ("version: \"1.0.0\"", "version: 1.0", "version: 1.0 must be quoted"),
-            ("      pay: {backoff", "      payy: {backoff", "environments.test.steps.payy: there is no such step"),
-            ("depends_on: pay", "depends: pay", "unknown field `depends`"),
-            ("namespace: shop", "namespace: [", "is not YAML"),
-        ] {
-            let error = from_yaml(&FILE.replace(from, to), "test").unwrap_err().to_string();
-            assert!(error.contains(expected), "{error}");
-        }
-    }
-}
+mod tests;

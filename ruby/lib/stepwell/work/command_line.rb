@@ -66,7 +66,7 @@ module Stepwell
                     "what it runs and is replaced") { |text| options.memory_limit = size(text) }
           parser.on("-t", "--timeout SECONDS", "what runs has to finish when it is to stop; the rest is given",
                     "back (20)") { |text| options.timeout = seconds(text) }
-          parser.on("-e", "--environment NAME", "test, development or production") { |name| options.environment = name }
+          parser.on("-e", "--environment NAME", "test, production, or any other") { |name| options.environment = name }
           parser.on("-P", "--pidfile FILE", "written while it works; a second one with the same file is",
                     "refused") { |path| options.pidfile = path }
           parser.on("--http PORT", "metrics and health of the first process at this port of this machine,",

@@ -30,6 +30,8 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind};
 
 use keys::Keys;
 
+use crate::address;
+
 /// What stands where a secret was.
 pub const MASK: &str = "***";
 
@@ -138,6 +140,8 @@ impl Masker {
 
     fn url<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let mut spans = self.find(text);
+        // Whatever the list of sensitive keys is.
+        spans.extend(address::secrets(text));
         if let Some(colon) = text.find("://") {
             url::Urls::default().whole(text, colon, &mut spans);
         }

@@ -34,6 +34,9 @@ fn passwords_in_urls() {
     ]);
     assert_eq!(mask_url("postgres://app:a b @c d@db/x"), "postgres://app:***@db/x");
     assert_eq!(mask_url("host=db password='it''s' user=app"), "host=db password='***' user=app");
+    assert_eq!(mask_url(r"host=db password = 'it\'s so' user=app"), "host=db password = '***' user=app");
+    assert_eq!(mask_url(r"password=a\ b host=db"), "password=*** host=db");
+    assert_eq!(mask_url("postgres:///x?password=a%20b&user=app"), "postgres:///x?password=***&user=app");
 }
 
 #[test]
