@@ -52,6 +52,30 @@ RSpec.describe "stepwell task" do
       expect([from_file, from_input].map { |id| Stepwell.task(id).context["from"] }).to eq(%w[file input])
     end
 
+    it "reads what programs of Windows write" do
+      start_orchestrator
+      text = "\uFEFF{\r\n  \"name\": \"ż\"\r\n}\r\n"
+      file = File.join(folder, "context.json").tap { |path| File.binwrite(path, text.encode("UTF-16LE")) }
+      [["-", text], ["@#{file}", ""]].each do |argument, input|
+        ran = stepwell("task", "submit", "spec/order", "-c", argument, input: input)
+        expect(ran).to have_attributes(code: 0, err: "")
+        expect(Stepwell.task(ran.out.chomp).context).to eq("name" => "ż")
+      end
+    end
+
+    it "refuses what would be lost, by its key" do
+      start_orchestrator
+      {
+        '{"a": 1, "b": {"c": 1, "c": 2}}' => /--context: standard input: b\.c: the key is there twice/,
+        '{"a": [1e400]}' => /--context: standard input: a\.0: 1e400 is above what a number can be/,
+        '{"a": "\u0000"}' => /--context: standard input: a: holds the character \\u0000/,
+        "{\"a\": \"\xB1\"}" => /--context: standard input is not UTF-8, from byte 8 on/
+      }.each do |input, message|
+        expect(stepwell("task", "submit", "spec/order", "-c", "-", input: input))
+          .to have_attributes(code: 2, out: "", err: message)
+      end
+    end
+
     it "refuses what is wrong, and says what" do
       start_orchestrator
       {
