@@ -103,6 +103,23 @@ RSpec.describe "defining a workflow" do
     expect { start_orchestrator }.not_to raise_error
   end
 
+  it "that the database refuses holds up no other, and its error names it" do
+    psql("alter table stepwell.workflows add constraint no_bad check (description <> 'bad')")
+    define_single("bad", workflow: { description: "bad", version: "7" }) { |_| 1 }
+    define_single("good") { |_| 2 }
+    refused = %r{\Aworkflow spec/bad version 7 is not valid: the database refuses it: new row .*"no_bad"}
+    lines = logged
+    start_stepwell
+
+    # The orchestrator says so, and the worker.
+    expect(lines.string.lines.grep(/ERROR.*a workflow is not registered.*no_bad/).size).to eq(2)
+    expect(Stepwell.submit("spec/good").wait(timeout: 20).state).to eq(:complete)
+    2.times { expect_refused(refused) { Stepwell.submit("spec/bad") } }
+    expect_refused(refused) { Stepwell.submit_all([{ workflow: "spec/good" }, { workflow: "spec/bad" }]) }
+    psql("alter table stepwell.workflows drop constraint no_bad")
+    expect(Stepwell.submit("spec/bad").wait(timeout: 20).state).to eq(:complete)
+  end
+
   describe "of the same version twice" do
     it "changes nothing when the content is the same, but for the code" do
       [1, 2].each { |n| define_single { |_| n } }
@@ -133,6 +150,21 @@ RSpec.describe "defining a workflow" do
       expect_refused(conflict) { Stepwell.submit("spec/wf") }
       expect(Stepwell.running).to be_empty
       expect(psql("select max_attempts from stepwell.workflow_steps")).to eq("3")
+    end
+
+    it "holds up no other workflow" do
+      define
+      start_orchestrator.stop
+      Stepwell.registry.clear
+      define(steps: { only: { max_attempts: 7 } })
+      define("spec/other")
+      Stepwell.configure { |c| c.database_url = database_url }
+
+      expect(Stepwell.submit("spec/other").state).to eq(:pending)
+      2.times { expect_refused(/registered with different content/) { Stepwell.submit("spec/wf") } }
+      psql("delete from stepwell.workflow_steps where workflow_id = (select min(workflow_id) from stepwell.workflows)")
+      psql("delete from stepwell.workflows where name = 'wf'")
+      expect(Stepwell.submit("spec/wf").state).to eq(:pending)
     end
 
     it "is one workflow when many processes register it at once" do

@@ -51,13 +51,18 @@ fn new(ruby: &Ruby, database: &NativeDatabase) -> Result<NativeClient, Error> {
     entry(ruby, || Ok(NativeClient(Guarded::new(Client::new(database.0.get(ruby)?.clone())))))
 }
 
-fn register(ruby: &Ruby, client: &NativeClient, workflows: RArray) -> Result<(), Error> {
+/// Those that the database refuses: their place in the list, why, and whether they are registered with other content.
+fn register(ruby: &Ruby, client: &NativeClient, workflows: RArray) -> Result<Vec<(usize, String, bool)>, Error> {
     entry(ruby, || {
         let workflows: Vec<Obj<NativeWorkflow>> =
             workflows.into_iter().map(magnus::TryConvert::try_convert).collect::<Result<_, _>>()?;
         let workflows: Vec<_> = workflows.iter().map(|workflow| workflow.0.clone()).collect();
         let client = client.0.get(ruby)?.clone();
-        block_on(ruby, async move { client.register(&workflows).await })
+        let refused = block_on(ruby, async move { client.register_each(&workflows).await })?;
+        let told = |(index, error): (usize, stepwell::Error)| {
+            (index, error.to_string(), matches!(error, stepwell::Error::WorkflowConflict { .. }))
+        };
+        Ok(refused.into_iter().map(told).collect())
     })
 }
 

@@ -19,7 +19,7 @@ use crate::json;
 use crate::signals::lock;
 use crate::store::{EventRow, Limits, QueueStatus, StepRow, TaskRow};
 use crate::telemetry::metrics::TaskEnd;
-use crate::telemetry::target;
+use crate::telemetry::{mask_text, target};
 use crate::workflow::{check_namespaces, InputSchema, Workflow};
 
 use homes::Homes;
@@ -71,43 +71,56 @@ impl Client {
     /// version takes one of these.
     ///
     /// # Errors
-    /// [`Error::WorkflowConflict`] when a version exists with other content.
+    /// [`Error::WorkflowConflict`] when a version exists with other content, [`Error::Validation`] when the database
+    /// refuses a definition; all others are registered then.
     pub async fn register(&self, workflows: &[Workflow]) -> Result<()> {
-        if workflows.is_empty() {
-            return Ok(());
+        match self.register_each(workflows).await?.into_iter().next() {
+            Some((_, refused)) => Err(refused),
+            None => Ok(()),
         }
-        if self.databases.count() == 1 {
-            register(self.databases.default(), workflows).await?;
+    }
+
+    /// The same, with each definition that the database refuses, by its place in the list.
+    ///
+    /// # Errors
+    /// Those that are no definition's fault.
+    pub async fn register_each(&self, workflows: &[Workflow]) -> Result<Vec<(usize, Error)>> {
+        if workflows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let refused = if self.databases.count() == 1 {
+            register(self.databases.default(), workflows.iter().enumerate()).await?
         } else {
             let mut groups = vec![Vec::new(); self.databases.count()];
-            for workflow in workflows {
-                groups[self.databases.place(&workflow.namespace)].push(workflow.clone());
+            for (index, workflow) in workflows.iter().enumerate() {
+                groups[self.databases.place(&workflow.namespace)].push((index, workflow.clone()));
             }
             let groups = groups.into_iter().enumerate().filter(|(_, workflows)| !workflows.is_empty());
-            try_join_all(groups.map(|(place, workflows)| self.register_at(place, workflows))).await?;
-        }
+            let refused = try_join_all(groups.map(|(place, workflows)| self.register_at(place, workflows))).await?;
+            refused.into_iter().flatten().collect::<Vec<_>>()
+        };
         let mut own = lock(&self.own);
-        for workflow in workflows {
+        for (index, workflow) in workflows.iter().enumerate() {
             let versions = own.entry(workflow.full_name()).or_default();
-            if !versions.contains(&workflow.version) {
+            if !versions.contains(&workflow.version) && refused.iter().all(|(place, _)| *place != index) {
                 versions.push(workflow.version.clone());
             }
         }
         drop(own);
         lock(&self.known).clear();
-        Ok(())
+        Ok(refused)
     }
 
-    async fn register_at(&self, place: usize, workflows: Vec<Workflow>) -> Result<()> {
+    async fn register_at(&self, place: usize, workflows: Vec<(usize, Workflow)>) -> Result<Vec<(usize, Error)>> {
         let database = self.databases.at(place)?;
         match database.store().reach().await {
             Err(error) if error.is_transient() => {
                 database.spawn(register_later(database.clone(), workflows, error));
-                Ok(())
+                Ok(Vec::new())
             }
             reached => {
                 reached?;
-                register(database, &workflows).await
+                register(database, workflows.iter().map(|(index, workflow)| (*index, workflow))).await
             }
         }
     }
@@ -351,21 +364,45 @@ fn check_texts<'a>(what: &str, texts: impl IntoIterator<Item = (&'static str, &'
     Err(Error::validation(what, problems))
 }
 
-async fn register(database: &Database, workflows: &[Workflow]) -> Result<()> {
-    for workflow in workflows {
-        persist(database, || database.store().register_workflow(workflow)).await?;
+/// One that the database refuses does not hold up the others.
+async fn register<'w>(
+    database: &Database,
+    workflows: impl Iterator<Item = (usize, &'w Workflow)>,
+) -> Result<Vec<(usize, Error)>> {
+    let mut refused = Vec::new();
+    for (index, workflow) in workflows {
+        if let Err(error) = persist(database, || database.store().register_workflow(workflow)).await {
+            refused.push((index, refusal(workflow, error)?));
+        }
     }
-    Ok(())
+    Ok(refused)
+}
+
+/// An error that is the definition's fault, naming it: values, constraints, limits, and what our own functions raise.
+fn refusal(workflow: &Workflow, error: Error) -> Result<Error> {
+    let classes = ["22", "23", "54", "P0", "SW"];
+    let of_values = error.sqlstate().is_some_and(|code| classes.iter().any(|class| code.starts_with(class)));
+    match &error {
+        Error::WorkflowConflict { .. } => Ok(error),
+        Error::Database { source: sqlx::Error::Database(db), .. } if of_values => {
+            let what = format!("workflow {} version {}", workflow.full_name(), workflow.version);
+            let message = format!("the database refuses it: {}", mask_text(db.message()));
+            Ok(Error::validation(what, vec![Problem::new("", message)]))
+        }
+        _ => Err(error),
+    }
 }
 
 /// Registers when the database is there.
-async fn register_later(database: Database, workflows: Vec<Workflow>, mut away: Error) {
+async fn register_later(database: Database, workflows: Vec<(usize, Workflow)>, mut away: Error) {
     loop {
         database.arrival("register", away).await;
-        match register(&database, &workflows).await {
+        match register(&database, workflows.iter().map(|(index, workflow)| (*index, workflow))).await {
             Err(error) if error.is_transient() => away = error,
             Err(error) => return tracing::error!(%error, "workflows could not be registered"),
-            Ok(()) => return,
+            Ok(refused) => {
+                return refused.iter().for_each(|(_, error)| tracing::error!(%error, "a workflow is not registered"));
+            }
         }
     }
 }

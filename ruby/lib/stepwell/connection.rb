@@ -11,9 +11,7 @@ module Stepwell
     def initialize(database)
       @database = database
       @client = Native::Client.new(database)
-      @registered = {}
-      @current = {}
-      @mutex = Mutex.new
+      @registrations = Registrations.new(@client, database)
       Logging::Forwarder.ensure_running
     end
 
@@ -22,18 +20,9 @@ module Stepwell
       @database.url
     end
 
-    # Registers what has been defined since the last time, on the databases that these namespaces live on.
-    # @param definitions [Hash{Array<String> => Native::Workflow}] of the registry, another object when it has changed
-    # @param namespaces [Array<String>, nil] nil means all
-    # @raise [ValidationError] when a version is registered with other content
+    # As {Registrations#register}.
     def register(definitions, namespaces: nil)
-      places = (namespaces || definitions.keys.map(&:first)).map { |namespace| @database.place(namespace) }.uniq
-      return if places.all? { |place| @current[place].equal?(definitions) }
-
-      @mutex.synchronize do
-        register_missing(definitions, places)
-        @current = @current.merge(places.to_h { |place| [place, definitions] })
-      end
+      @registrations.register(definitions, namespaces: namespaces)
     end
 
     # @param requests [Array<Hash>]
@@ -51,18 +40,9 @@ module Stepwell
 
     private
 
-    def register_missing(definitions, places)
-      missing = definitions.select do |key, _|
-        !@registered.key?(key) && places.include?(@database.place(key.first))
-      end
-      return if missing.empty?
-
-      @client.register(missing.values)
-      missing.each_key { |key| @registered[key] = true }
-    end
-
     def submit_inputs(inputs)
-      register(Stepwell.registry.definitions, namespaces: inputs.map { |input| input[:workflow][%r{\A[^/]*}] }.uniq)
+      requests = inputs.map { |input| input.values_at(:workflow, :version) }.uniq
+      @registrations.register_for(Stepwell.registry.definitions, requests)
       in_current_trace(inputs)
       ids, (failure, message) = @client.submit(JsonValue.write(inputs))
       tasks = ids.map { |id| id && Task.new(self, id) }
