@@ -158,6 +158,22 @@ RSpec.describe "Stepwell.configure" do
       end
   end
 
+  it "says once that an environment of another name has the settings of production" do
+    script = <<~RUBY
+      2.times { Stepwell.config }
+      Stepwell.configure { |c| c.worker.lease = 90 }
+      print Stepwell.config.dig(:orchestrator, :polling_interval)
+    RUBY
+    variables = { "STEPWELL_ENV" => nil, "RAILS_ENV" => "review-42", "STEPWELL__LOGGING__LEVEL" => nil,
+                  "STEPWELL__ORCHESTRATOR__POLLING_INTERVAL" => nil }
+    out, err, = Open3.capture3(variables, RbConfig.ruby, "-I", File.join(Specs::ROOT, "ruby/lib"), "-r", "stepwell",
+                               "-e", script, chdir: folder)
+
+    expect(out).to eq("200ms")
+    expect(err.scan("environment review-42: the settings of production").size).to eq(1)
+    expect(err.lines.size).to eq(1)
+  end
+
   it "takes the worker's concurrency from the environment, and refuses other arguments" do
     with_variables("STEPWELL__WORKER__CONCURRENCY" => "3") do
       expect(Stepwell::Worker.new(namespaces: :spec)).to have_attributes(concurrency: 3, namespaces: ["spec"])

@@ -1,12 +1,12 @@
 //! The layers of the settings, one over the other.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Mutex;
 
 use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
 
+use super::files::{self, current_environment};
 use super::known::{self, DEFAULTS, ENVIRONMENTS};
 use super::origin::{Effective, Origin, Problems, Setting};
 use super::{check, list, metrics, values, Config};
@@ -46,16 +46,6 @@ pub struct Loaded {
     pub settings: Vec<Setting>,
 }
 
-/// The environment by `STEPWELL_ENV`, `RAILS_ENV` or `RACK_ENV`, else `development`.
-pub fn current_environment() -> String {
-    ["STEPWELL_ENV", "RAILS_ENV", "RACK_ENV"]
-        .iter()
-        .filter_map(|variable| std::env::var(variable).ok())
-        .map(|value| value.trim().to_owned())
-        .find(|value| !value.is_empty())
-        .unwrap_or_else(|| "development".to_owned())
-}
-
 impl Loaded {
     /// Tells the log what somebody should know, once in a process.
     pub fn tell(&self) {
@@ -80,11 +70,12 @@ impl Sources<'_> {
     /// # Errors
     /// As [`Config::load`].
     pub fn load(&self) -> Result<Loaded> {
-        let environment = self.environment.map(str::to_owned).unwrap_or_else(current_environment);
-        check_environment(&environment)?;
+        let named = self.environment.map(str::trim).filter(|name| !name.is_empty());
+        let environment = named.map_or_else(current_environment, str::to_owned);
+        files::check_environment(&environment)?;
         let built_in = |wanted: &str| ENVIRONMENTS.iter().find(|(name, _)| *name == wanted);
         let beside = self.file.with_file_name("environments").join(format!("{environment}.yml"));
-        let (mut layers, own_file) = (Layers::default(), existing(&beside)?);
+        let (mut layers, own_file) = (Layers::default(), files::existing(&beside)?);
         let (name, own) = built_in(&environment).or_else(|| built_in(FALLBACK)).copied().unwrap_or_default();
         let notice = (name != environment).then(|| match &own_file {
             Some(file) => format!("environment {environment}: {} over the settings of {FALLBACK}", file.display()),
@@ -97,7 +88,7 @@ impl Sources<'_> {
         layers.yaml(own, &Origin::Environment(name.to_owned()));
         // In our own repository, and where somebody copied them to start from, the files are the defaults themselves,
         // which must not hide what the environment says.
-        if let Some(file) = existing(self.file)? {
+        if let Some(file) = files::existing(self.file)? {
             layers.file(&file, DEFAULTS)?;
         }
         if let Some(file) = own_file {
@@ -226,37 +217,6 @@ impl Layers {
 
 fn is_fractional(value: &Value) -> bool {
     matches!(value.kind, ValueKind::Float(number) if number.fract() != 0.0 || !(0.0..1e15).contains(&number))
-}
-
-/// Any name that can be a file's. The name of a variable's value is not told: it may hold anything.
-fn check_environment(name: &str) -> Result<()> {
-    let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.');
-    if !name.is_empty() && name.len() <= 64 && !name.starts_with('.') && name.chars().all(good) {
-        return Ok(());
-    }
-    let message =
-        format!("environment {name:?}: must be a name of 1 to 64 letters, digits, _, - and ., such as production");
-    Err(Error::Configuration { message })
-}
-
-/// The file, or the one that is called `.yaml` instead of `.yml`, if there is one.
-fn existing(file: &Path) -> Result<Option<PathBuf>> {
-    let there = |path: &Path| match path.metadata() {
-        Ok(_) => Ok(true),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
-        Err(source) => Err(Error::File { path: path.display().to_string(), source }),
-    };
-    let other = file.with_extension("yaml");
-    let is_yml = file.extension().is_some_and(|extension| extension == "yml");
-    match (there(file)?, is_yml && there(&other)?) {
-        (true, true) => {
-            let message = format!("{} and {} are both there: keep one", file.display(), other.display());
-            Err(Error::Configuration { message })
-        }
-        (true, false) => Ok(Some(file.to_owned())),
-        (false, true) => Ok(Some(other)),
-        (false, false) => Ok(None),
-    }
 }
 
 fn deserialize(effective: &Effective) -> Result<Config> {

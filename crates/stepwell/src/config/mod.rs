@@ -6,6 +6,7 @@
 //! |---|---|
 //! | `sections` | the types |
 //! | `known` | the keys there are, read from `config/stepwell.yml` |
+//! | `files` | the environment and its files |
 //! | `load` | the layers, one over the other |
 //! | `values` | values of files and programs |
 //! | `origin` | where each value came from, and what is wrong with it |
@@ -14,6 +15,7 @@
 mod boolean;
 mod check;
 mod duration;
+mod files;
 mod known;
 mod list;
 mod load;
@@ -34,8 +36,9 @@ use serde::Deserialize;
 
 use crate::error::Result;
 
+pub use files::current_environment;
 pub use known::keys;
-pub use load::{current_environment, Loaded, Sources};
+pub use load::{Loaded, Sources};
 pub use logging::Logging;
 pub use metrics::{parse_listen, Metrics};
 pub use namespaces::Namespace;

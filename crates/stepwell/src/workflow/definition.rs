@@ -2,15 +2,14 @@
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use serde_path_to_error::{Path, Segment};
 use sha2::{Digest, Sha256};
 
 use super::graph;
 use super::input::InputSchema;
 use super::names::{check_name, Priority};
+use super::places;
 use crate::config::parse_duration;
 use crate::error::{Error, Problem, Result};
-use crate::payload;
 
 /// Most steps of one workflow.
 const MAX_STEPS: usize = 5_000;
@@ -184,13 +183,14 @@ impl Workflow {
     pub(crate) fn parse(json: &str, bare_numbers: BareNumbers) -> Result<Self> {
         let mut deserializer = serde_json::Deserializer::from_str(json);
         let source: Source = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
-            let field = field_of(error.path(), json);
+            let field = places::unreadable(error.path(), json);
             let message = error.into_inner().to_string();
             // The place in the JSON text says nothing to an author of Ruby or YAML.
             let message = message.split(" at line ").next().unwrap_or_default();
             Error::validation("workflow", vec![Problem::new(field, message)])
         })?;
-        let problems = source.stored_problems(json);
+        let names: Vec<&str> = source.steps.iter().map(|step| step.name.as_str()).collect();
+        let problems = places::unstorable(json, &names);
         source.check(bare_numbers, problems)
     }
 
@@ -206,39 +206,7 @@ impl Workflow {
     }
 }
 
-/// A place in a definition that cannot be read, with the step's name where it has one.
-fn field_of(path: &Path, json: &str) -> String {
-    let mut steps = false;
-    let mut parts = Vec::new();
-    for segment in path.iter() {
-        let name = match segment {
-            Segment::Seq { index } if steps => {
-                let definition: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-                definition["steps"][index]["name"].as_str().map(str::to_owned)
-            }
-            _ => None,
-        };
-        let part = segment.to_string();
-        steps = parts.is_empty() && part == "steps";
-        parts.push(name.unwrap_or(part));
-    }
-    parts.join(".")
-}
-
 impl Source {
-    /// What the database would refuse or lose, wherever it stands.
-    fn stored_problems(&self, json: &str) -> Vec<Problem> {
-        let mut problems = payload::problems(json);
-        for problem in &mut problems {
-            let step = problem.field.strip_prefix("steps.").and_then(|rest| rest.split_once('.'));
-            let step = step.and_then(|(index, rest)| Some((self.steps.get(index.parse::<usize>().ok()?)?, rest)));
-            if let Some((step, rest)) = step {
-                problem.field = format!("steps.{}.{rest}", step.name.escape_debug());
-            }
-        }
-        problems
-    }
-
     fn check(self, bare_numbers: BareNumbers, mut problems: Vec<Problem>) -> Result<Workflow> {
         check_name("namespace", &self.namespace, 40, &mut problems);
         check_name("name", &self.name, 63, &mut problems);

@@ -4,6 +4,7 @@ mod definition;
 mod graph;
 mod input;
 mod names;
+mod places;
 mod yaml;
 
 pub use definition::{Backoff, StepDefinition, Workflow};
