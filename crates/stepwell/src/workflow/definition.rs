@@ -110,14 +110,14 @@ struct Source {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping of key and limit")]
 struct ConcurrencySource {
     key: String,
     limit: i64,
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "the mapping of a step, with its name and handler")]
 struct StepSource {
     name: String,
     handler: Option<String>,
@@ -134,7 +134,7 @@ struct StepSource {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a mapping of base, cap and jitter")]
 struct BackoffSource {
     base: Option<DurationSource>,
     cap: Option<DurationSource>,
@@ -142,21 +142,21 @@ struct BackoffSource {
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "a duration was expected: seconds, or a text with its unit such as 250ms, 60s, 5m")]
 enum DurationSource {
     Seconds(f64),
     Text(String),
 }
 
 #[derive(Debug, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be low, normal, high, urgent, or an integer from -10 to 10")]
 enum PrioritySource {
     Level(i64),
     Name(String),
 }
 
 #[derive(Debug, Default, Deserialize)]
-#[serde(untagged)]
+#[serde(untagged, expecting = "must be a name or a list of names")]
 enum OneOrMany {
     #[default]
     None,
@@ -187,6 +187,10 @@ impl Workflow {
             let message = error.into_inner().to_string();
             // The place in the JSON text says nothing to an author of Ruby or YAML.
             let message = message.split(" at line ").next().unwrap_or_default();
+            // So do Rust's names of types.
+            let message = ["u32", "i64"].iter().fold(message.to_owned(), |message, number| {
+                message.replace(&format!("expected {number}"), "expected a whole number")
+            });
             Error::validation("workflow", vec![Problem::new(field, message)])
         })?;
         let names: Vec<&str> = source.steps.iter().map(|step| step.name.as_str()).collect();

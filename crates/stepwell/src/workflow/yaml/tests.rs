@@ -34,6 +34,18 @@ fn names_what_is_wrong() {
         ("version: \"1.0.0\"", "version: 1.0", "version: 1.0 must be quoted"),
         ("      pay: {backoff", "      payy: {backoff", "environments.test.steps.payy: there is no such step"),
         ("depends_on: pay", "depends: pay", "unknown field `depends`"),
+        ("depends_on: pay", "depends_on: {pay: 1}", "steps.ship.depends_on: must be a name or a list of names"),
+        (
+            "depends_on: pay",
+            "max_attempts: many",
+            "steps.ship.max_attempts: invalid type: string \"many\", expected a whole",
+        ),
+        ("timeout: 30s", "timeout: [30s]", "steps.ship.timeout: a duration was expected"),
+        (
+            "  - {name: ship",
+            "  - ship\n  - {name: ship",
+            "steps.[1]: invalid type: string \"ship\", expected the mapping of a step",
+        ),
         ("namespace: shop", "namespace: [", "line 4: while parsing a flow mapping"),
     ] {
         let error = from_yaml(&FILE.replace(from, to), "test").unwrap_err().to_string();
