@@ -101,6 +101,84 @@ async fn a_server_whose_user_was_killed_is_adopted() -> Result<()> {
 }
 
 #[tokio::test]
+async fn the_server_stops_by_itself_when_its_last_user_was_killed() -> Result<()> {
+    for uid in [None, is_root().then_some(NOBODY)] {
+        let folder = Folder::new()?;
+        chown(folder.path(), uid, uid)?;
+        let mut first = Helper::spawn(&folder.directory(), uid)?;
+        let url = first.ready()?;
+        let mut second = Helper::spawn(&folder.directory(), uid)?;
+        second.ready()?;
+        let pid = server_pid(&folder.data())?;
+        second.kill()?;
+        first.kill()?;
+
+        eventually(|| !exists(pid))?;
+        eventually(|| watchers(&folder).is_empty())?;
+        let sockets = url.split(['@', ':']).nth(2).unwrap_or_default().replace("%2F", "/");
+        assert!(!Path::new(&sockets).exists(), "{sockets}");
+        assert!(!folder.data().join("postmaster.pid").exists());
+        assert_eq!(fs::read_dir(folder.directory().join("watch"))?.count(), 0);
+        // The next one starts as ever.
+        let mut third = Helper::spawn(&folder.directory(), uid)?;
+        third.ready()?;
+        assert_eq!(third.stop()?, "ServerStopped");
+    }
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn the_watcher_keeps_nothing_open_and_ends_with_the_server() -> Result<()> {
+    let folder = Folder::new()?;
+    let cluster = folder.start().await?;
+    let [watcher] = watchers(&folder)[..] else { bail!("{:?}", watchers(&folder)) };
+    let process = PathBuf::from(format!("/proc/{}", watcher.as_raw_nonzero()));
+    let pipe = folder.directory().join("watch/users");
+    for descriptor in fs::read_dir(process.join("fd"))? {
+        let descriptor = descriptor?;
+        let target = fs::read_link(descriptor.path()).unwrap_or_default();
+        let usual = target == pipe || target == Path::new("/dev/null");
+        assert!(usual || left_open_for_children(descriptor.file_name()), "{}", target.display());
+    }
+    // It is no child of ours, which somebody would have to wait for.
+    let stat = fs::read_to_string(process.join("stat"))?;
+    let parent = stat.rsplit_once(") ").and_then(|(_, rest)| rest.split(' ').nth(1));
+    assert_ne!(parent.context("no parent")?, std::process::id().to_string());
+    let status = fs::read_to_string(process.join("status"))?;
+    assert_eq!(is_root(), !status.contains(&format!("\nUid:\t{}\t", rustix::process::getuid().as_raw())), "{status}");
+
+    assert_eq!(cluster.stop().await?, Stopped::ServerStopped);
+    eventually(|| !exists(watcher))?;
+    assert!(!pipe.exists());
+    Ok(())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_killed_watcher_is_replaced_by_the_next_user_and_knows_the_earlier_ones() -> Result<()> {
+    let folder = Folder::new()?;
+    let mut first = Helper::spawn(&folder.directory(), None)?;
+    first.ready()?;
+    let pid = server_pid(&folder.data())?;
+    let [watcher] = watchers(&folder)[..] else { bail!("{:?}", watchers(&folder)) };
+    kill_process(watcher, Signal::KILL)?;
+    eventually(|| !exists(watcher))?;
+
+    let mut second = Helper::spawn(&folder.directory(), None)?;
+    second.ready()?;
+    assert_eq!(watchers(&folder).len(), 1);
+    second.kill()?;
+    let mut third = Helper::spawn(&folder.directory(), None)?;
+    third.ready()?;
+    assert_eq!(third.stop()?, "StillInUse");
+    assert!(exists(pid));
+    first.kill()?;
+    eventually(|| !exists(pid))?;
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_killed_server_starts_again_with_its_data() -> Result<()> {
     let folder = Folder::new()?;
     let witness = folder.start().await?;
@@ -554,6 +632,27 @@ fn server_pid(data: &Path) -> Result<Pid> {
     let text = fs::read_to_string(data.join("postmaster.pid"))?;
     let pid = text.lines().next().context("an empty pid file")?.parse()?;
     Pid::from_raw(pid).context("no pid")
+}
+
+/// Whether whoever started us left this descriptor open for every program that we start.
+fn left_open_for_children(descriptor: impl AsRef<Path>) -> bool {
+    let about = fs::read_to_string(Path::new("/proc/self/fdinfo").join(descriptor)).unwrap_or_default();
+    let flags = about.lines().find_map(|line| line.strip_prefix("flags:")).map(str::trim);
+    let flags = flags.and_then(|flags| u32::from_str_radix(flags, 8).ok());
+    flags.is_some_and(|flags| flags & rustix::fs::OFlags::CLOEXEC.bits() == 0)
+}
+
+/// The shells that work in the folder of the pipe.
+fn watchers(folder: &Folder) -> Vec<Pid> {
+    let place = folder.directory().join("watch");
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let pids = processes.filter_map(|process| {
+        let pid: i32 = process.file_name().to_str()?.parse().ok()?;
+        let name = fs::read_to_string(process.path().join("cmdline")).ok()?;
+        let here = fs::read_link(process.path().join("cwd")).ok()? == place;
+        (here && name.contains("stepwell-watcher")).then(|| Pid::from_raw(pid))?
+    });
+    pids.collect()
 }
 
 fn exists(pid: Pid) -> bool {

@@ -2,9 +2,11 @@
 //!
 //! [`Cluster::start`] finds PostgreSQL's programs, makes a cluster in a directory, starts it on a Unix socket only and
 //! hands out a URL. Processes over the same directory share one server; the last one out stops it. Nobody has to be told
-//! when a process dies: the kernel releases its locks, and the next start finds the server, running or not.
+//! when a process dies: the kernel releases its locks, and the next start finds the server, running or not. When the last
+//! user was killed, a watcher stops the server a few seconds later (`watcher.rs`).
 //!
-//! Invariant: a server is started or stopped only under `start.lock`, and stopped only when nobody holds `users.lock`.
+//! Invariant: a server is started only under `start.lock`. Users stop it under that lock, when nobody else holds
+//! `users.lock`; the watcher stops it when nobody holds its pipe, which keeps newcomers waiting until it is done.
 //! One directory serves the processes of one machine or container; others are refused.
 
 mod binaries;
@@ -19,6 +21,7 @@ mod place;
 mod server;
 mod sockets;
 mod user;
+mod watcher;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -31,6 +34,7 @@ use deadline::Deadline;
 use locks::FileLock;
 use place::Place;
 use server::Server;
+use watcher::Watched;
 
 const SUPERUSER: &str = "stepwell";
 const DATABASE: &str = "stepwell";
@@ -81,13 +85,15 @@ pub enum Stopped {
 
 /// One user of a running cluster.
 ///
-/// Dropping it without [`Cluster::stop`] only says that this user is gone: the server runs on, and the next start adopts it.
+/// Dropping it without [`Cluster::stop`] only says that this user is gone, as a kill does: the next start adopts the server;
+/// if none comes within 4 seconds and there is no other user, the server stops.
 /// In the child of a fork it is inert: the cluster stays its parent's.
 #[derive(Debug)]
-#[must_use = "a cluster that is dropped is left running without a user"]
+#[must_use = "a cluster that is dropped stops seconds later, and not in order"]
 pub struct Cluster {
     server: Server,
     users: FileLock,
+    watched: Option<Watched>,
     data: PathBuf,
     sockets: PathBuf,
     url: String,
@@ -116,13 +122,15 @@ impl Cluster {
         if version.is_none() {
             initdb::create(&place, &binaries, deadline).await?;
         }
+        // Before the server starts: whoever is killed meanwhile leaves a watcher behind.
+        let watched = Watched::join(&place, &binaries, deadline).await?;
         let server = Server { place, binaries };
         let sockets = server.ensure_running(&users, deadline).await?;
         drop(start_lock);
 
         let url = connection::url(&sockets, DATABASE);
         tracing::debug!(url, "the embedded PostgreSQL is ready");
-        Ok(Self { server, users, data, sockets, url, timeout: options.start_timeout })
+        Ok(Self { server, users, watched, data, sockets, url, timeout: options.start_timeout })
     }
 
     /// Whether the directory holds a cluster, running or not.
@@ -162,6 +170,9 @@ impl Cluster {
         self.server.stop(deadline).await?;
         // Only an empty folder can be removed, so a socket that is somehow alive is safe.
         let _ = std::fs::remove_dir(&self.sockets);
+        if let Some(watched) = self.watched {
+            watched.dismiss();
+        }
         drop(self.users);
         drop(start_lock);
         tracing::info!(data = %self.data.display(), "stopped the embedded PostgreSQL");
