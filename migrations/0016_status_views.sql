@@ -61,15 +61,24 @@ create view stepwell.task_status as
         from stepwell.step_status s where s.task_id = t.task_id) c;
 
 -- What there is to tell of those of these tasks that have ended, in the order in which they did; workflow: namespace/name, ms:
--- since they were submitted. Called by: orchestrators, after each batch. Takes no locks.
+-- since they were submitted. Of one in error also the step that failed first, how many attempts it had, and why; without a
+-- step the reason is the task's own. Called by: orchestrators, after each batch. Takes no locks.
 create function stepwell.finished_tasks(p_task_ids uuid[])
-returns table (task_id uuid, workflow text, state text, ms bigint)
+returns table (task_id uuid, workflow text, state text, ms bigint, step text, attempts smallint, error_class text, error text)
 language plpgsql stable as $$
 begin
   return query
     select t.task_id, w.namespace || '/' || w.name, t.state::text,
-           (extract(epoch from t.finished_at - t.created_at) * 1000)::bigint
+           (extract(epoch from t.finished_at - t.created_at) * 1000)::bigint,
+           f.name, f.attempt, f.error_class, pg_catalog.left(coalesce(t.error, f.message), 8192)
       from stepwell.tasks t join stepwell.workflows w using (workflow_id)
+      left join lateral (
+        select s.name, s.attempt, a.error_class, a.message
+          from stepwell.steps s
+          left join stepwell.step_attempts a
+            on a.task_id = s.task_id and a.position = s.position and a.attempt = s.attempt
+         where t.state = 'error' and s.task_id = t.task_id and s.state = 'error'
+         order by s.finished_at, s.position limit 1) f on true
      where t.task_id = any (p_task_ids) and t.finished_at is not null
      order by t.finished_at;
 end

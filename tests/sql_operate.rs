@@ -209,6 +209,10 @@ async fn what_there_is_to_tell_of_tasks_that_end_is_found_by_key_however_few_the
     for _ in 0..10 {
         assert_eq!(session.column::<String>(&told).await?, ["test/chain complete true"]);
     }
+    assert_eq!(
+        session.column::<String>(&format!("select coalesce(step, error_class, error, attempts::text, 'nothing') from stepwell.finished_tasks(array['{task}'::uuid])")).await?,
+        ["nothing"]
+    );
     session.submit(&vec![r#"{"workflow": "test/chain"}"#; 500]).await?;
     session.initialize(500).await?;
     session.run("begin").await?;

@@ -24,6 +24,9 @@ RSpec.describe "log lines" do
     run_ruby(code, env: { "DATABASE_URL" => database_url, "STEPWELL__LOGGING__LEVEL" => "info", **variables })
   end
 
+  before { Stepwell.logging(components: { task: nil }) }
+  after { Stepwell.logging(components: { task: :error }) }
+
   describe "of both languages" do
     it "have one pattern, and a task that finishes has one of them" do
       process = run_program(program)
@@ -174,6 +177,27 @@ RSpec.describe "log lines" do
       Stepwell.logger = nil
 
       expect(log.string.lines).to all(match(plain))
+    end
+
+    it "warn of a task that ends in error, with its step, attempts and error, and of no other" do
+      log = logged
+      Stepwell.workflow("spec/refuses") do
+        step :first, Class.new(Stepwell::StepHandler) { define_method(:call) { |_| 1 } }
+        step :second, Class.new(Stepwell::StepHandler) {
+          define_method(:call) { |_| raise Stepwell::PermanentError, "no such card\npassword=hunter2" }
+        }, depends_on: :first
+      end
+      orchestrator = start_orchestrator
+      start_worker(orchestrator: orchestrator)
+      task = orchestrator.submit("spec/refuses").wait(timeout: 20)
+      work
+      eventually { log.string.include?("TASK finished") }
+      Stepwell.logger = nil
+
+      lines = log.string.lines.grep(/finished/)
+      expect(lines.size).to eq(1)
+      expect(lines.first).to match(%r{WARN -- : TASK finished workflow=spec/refuses task=#{task.id} state=error ms=\d})
+        .and end_with(%( step=second attempts=1 error="Stepwell::PermanentError: no such card"\n))
     end
 
     it "are taken by one that is no Logger of the standard library" do

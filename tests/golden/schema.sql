@@ -299,7 +299,7 @@ fail_tasks(p_failed_tasks uuid[])
 failure_kind(p_outcome text, p_error jsonb, p_permanent_errors text[], p_retryable_errors text[])
   returns text, sql immutable, body 794303ab
 finished_tasks(p_task_ids uuid[])
-  returns TABLE(task_id uuid, workflow text, state text, ms bigint), plpgsql stable security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body adf7d089
+  returns TABLE(task_id uuid, workflow text, state text, ms bigint, step text, attempts smallint, error_class text, error text), plpgsql stable security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 17f440b1
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)

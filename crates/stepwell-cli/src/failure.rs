@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use stepwell::Error;
 
-use crate::output::styles;
+use crate::output::{shown, styles};
 
 /// It is done.
 pub(crate) const DONE: u8 = 0;
@@ -103,7 +103,7 @@ impl Failure {
         }
         let mut errors = anstream::stderr().lock();
         let (bad, good) = (styles::BAD.bold(), styles::GOOD);
-        let _nobody_reads = writeln!(errors, "{bad}error:{bad:#} {}", self.message());
+        let _nobody_reads = writeln!(errors, "{bad}error:{bad:#} {}", shown(&self.message()));
         if let Some(hint) = self.hint() {
             let _nobody_reads = writeln!(errors, "{good}hint:{good:#} {hint}");
         }

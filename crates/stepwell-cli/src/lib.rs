@@ -12,6 +12,7 @@ mod table;
 mod views;
 
 use std::ffi::OsString;
+use std::io::Write;
 use std::time::Duration;
 
 use clap::Parser;
@@ -49,8 +50,11 @@ pub async fn main(
         Ok(arguments) => arguments,
         // Help and the version are errors to the parser, and go to standard output.
         Err(error) => {
-            let _nobody_reads = error.print();
-            return u8::try_from(error.exit_code()).unwrap_or(FAILED);
+            let printed = error.print().and_then(|()| std::io::stdout().flush());
+            return match printed {
+                Err(failure) if !error.use_stderr() => end(Err(failure.into())),
+                _ => u8::try_from(error.exit_code()).unwrap_or(FAILED),
+            };
         }
     };
     arguments.globals.color.write_global();
@@ -58,6 +62,11 @@ pub async fn main(
     let session = Session { globals: arguments.globals, output, interrupt, host };
     let outcome = commands::run(&session, arguments.command).await;
     telemetry::flush(LAST_LINES);
+    end(outcome)
+}
+
+/// Says what went wrong. Returns the exit code.
+fn end(outcome: Result<u8, Failure>) -> u8 {
     match outcome {
         Ok(code) => code,
         // Whoever reads has read enough: `stepwell task list | head -1`.

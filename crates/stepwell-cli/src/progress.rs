@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use crate::output::shown;
+
 /// A bar over a known number of things; nothing where standard error is no terminal.
 pub(crate) fn bar(length: u64) -> ProgressBar {
     let bar = ProgressBar::new(length);
@@ -19,7 +21,7 @@ pub(crate) fn bar(length: u64) -> ProgressBar {
 pub(crate) fn spinner(what: impl Into<String>) -> ProgressBar {
     let bar = ProgressBar::new_spinner();
     bar.set_style(style("{spinner} {msg}  {elapsed}", "{spinner:.cyan} {msg}  {elapsed:.dim}"));
-    bar.set_message(what.into());
+    bar.set_message(shown(&what.into()));
     bar.enable_steady_tick(Duration::from_millis(100));
     bar
 }

@@ -2,7 +2,7 @@
 
 use comfy_table::{ColumnConstraint, ContentArrangement, Table as Drawn};
 
-use crate::output::{styled, styles, Output};
+use crate::output::{marked, shown, styled, styles, Output};
 
 /// A table that is being filled.
 pub(crate) struct Table(Drawn);
@@ -17,7 +17,7 @@ impl Table {
             table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
         }
         if !headers.is_empty() {
-            table.set_header(headers.iter().map(|header| styled(styles::HEADER, header.to_uppercase())));
+            table.set_header(headers.iter().map(|header| shown(&styled(styles::HEADER, header.to_uppercase()))));
         }
         Self(table)
     }
@@ -25,7 +25,7 @@ impl Table {
     /// One more row.
     pub(crate) fn row(&mut self, cells: impl IntoIterator<Item = String>) {
         // A cell that is a line of its own stays one: what people wrote may hold anything.
-        self.0.add_row(cells.into_iter().map(|cell| cell.replace(['\n', '\r', '\t'], " ")));
+        self.0.add_row(cells.into_iter().map(|cell| shown(&cell.replace("\r\n", " ").replace(['\n', '\t'], " "))));
     }
 
     /// The table, its first column, and these, never broken into lines.
@@ -39,7 +39,7 @@ impl Table {
                 }
             }
         }
-        self.0.trim_fmt()
+        marked(&self.0.trim_fmt())
     }
 }
 

@@ -1,5 +1,7 @@
 //! `stepwell completions`.
 
+use std::io::Write;
+
 use clap::CommandFactory;
 use clap_complete::Shell;
 
@@ -10,6 +12,8 @@ pub(crate) fn print(shell: Shell) -> Result<u8, Failure> {
     // The generator cannot bear that nobody reads, so it writes into memory.
     let mut script = Vec::new();
     clap_complete::generate(shell, &mut Arguments::command(), "stepwell", &mut script);
-    std::io::Write::write_all(&mut std::io::stdout(), &script)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(&script)?;
+    out.flush()?;
     Ok(DONE)
 }

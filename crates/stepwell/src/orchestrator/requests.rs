@@ -124,7 +124,7 @@ impl Requests {
         self.totals.initialized(&outcome);
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);
-        self.finished.tell(&outcome.finished);
+        self.finished.tell(&outcome.finished, outcome.finished.len());
     }
 
     async fn admit(&self, batch: u32) -> Result<u32> {
@@ -132,7 +132,7 @@ impl Requests {
         self.totals.rejected(&rejected);
         self.database.signals().publish_steps(&namespaces);
         self.database.signals().publish_finished(&rejected);
-        self.finished.tell(&rejected);
+        self.finished.tell(&rejected, rejected.len());
         Ok(u32::try_from(count).unwrap_or(u32::MAX))
     }
 

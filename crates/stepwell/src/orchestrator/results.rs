@@ -55,7 +55,7 @@ impl Results {
         self.totals.applied(outcome);
         self.database.signals().publish_steps(&outcome.namespaces);
         self.database.signals().publish_finished(&outcome.finished);
-        self.finished.tell(&outcome.finished);
+        self.finished.tell(&outcome.finished, outcome.errored.unsigned_abs() as usize);
     }
 }
 

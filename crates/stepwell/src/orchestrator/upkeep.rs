@@ -85,7 +85,7 @@ async fn recover(database: &Database, totals: &Totals, finished: &Finished, batc
     }
     database.signals().publish_steps(&recovered.namespaces);
     database.signals().publish_finished(&recovered.finished);
-    finished.tell(&recovered.finished);
+    finished.tell(&recovered.finished, recovered.finished.len());
     Ok(recovered.popped)
 }
 
@@ -104,6 +104,6 @@ async fn fail_overdue(database: &Database, totals: &Totals, finished: &Finished,
         database.note_warning("upkeep", format!("{tasks} tasks were not finished by their deadline"));
     }
     database.signals().publish_finished(&overdue.finished);
-    finished.tell(&overdue.finished);
+    finished.tell(&overdue.finished, overdue.finished.len());
     Ok(overdue.popped)
 }

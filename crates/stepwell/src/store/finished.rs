@@ -16,6 +16,14 @@ pub(crate) struct FinishedTask {
     pub(crate) state: String,
     /// Milliseconds since it was submitted.
     pub(crate) ms: i64,
+    /// Of a task in error: the step that failed first, if it was a step.
+    pub(crate) step: Option<String>,
+    /// How many attempts that step had.
+    pub(crate) attempts: Option<i16>,
+    /// Of the last attempt's error.
+    pub(crate) error_class: Option<String>,
+    /// Why the task is in error.
+    pub(crate) error: Option<String>,
 }
 
 impl Store {

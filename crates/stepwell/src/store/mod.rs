@@ -22,6 +22,7 @@ use sqlx::PgPool;
 
 pub use claims::{AttemptEnd, ClaimedStep};
 pub use definitions::{ClaimedRow, StepDefinition};
+pub(crate) use finished::FinishedTask;
 pub use hops::{
     Appetite, Applied, Begun, Dispatched, Initialized, Overdue, Recovered, Said, Settled, StepResults, UnvalidatedTask,
     Woken,

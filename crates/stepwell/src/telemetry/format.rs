@@ -14,7 +14,7 @@ use super::record::{Record, Value};
 pub(super) fn line(record: Record, format: Format) -> String {
     let record = record.presentable();
     let mut line = match format {
-        Format::Json => serde_json::to_string(&Json(&record)).unwrap_or_default(),
+        Format::Json => harmless_json(serde_json::to_string(&Json(&record)).unwrap_or_default()),
         Format::Pretty => pretty(&record),
         Format::Auto | Format::Plain => plain(&record),
     };
@@ -78,9 +78,33 @@ fn needs_quotes(character: char) -> bool {
     character.is_whitespace() || is_control(character) || matches!(character, '"' | '=' | '\\')
 }
 
-/// What would end a line, or do things to a terminal.
-fn is_control(character: char) -> bool {
-    character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+/// Whether a character would end a line or do things to a terminal. Marks of direction make a text read as another one.
+pub fn is_control(character: char) -> bool {
+    let direction = matches!(
+        character,
+        '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}'
+    );
+    direction || character.is_control() || matches!(character, '\u{2028}' | '\u{2029}')
+}
+
+/// JSON that does nothing to a terminal. What JSON itself escapes is escaped already, so the rest stands within texts.
+pub fn harmless_json(json: String) -> String {
+    let is_harmful = |character: char| is_control(character) && !character.is_ascii_whitespace();
+    if !json.chars().any(is_harmful) {
+        return json;
+    }
+    let mut harmless = String::with_capacity(json.len() + 8);
+    for character in json.chars() {
+        match is_harmful(character) {
+            true => push_code(&mut harmless, character),
+            false => harmless.push(character),
+        }
+    }
+    harmless
+}
+
+fn push_code(text: &mut String, character: char) {
+    let _to_a_string = write!(text, "\\u{:04x}", u32::from(character));
 }
 
 fn push_escaped(line: &mut String, text: &str, quoted: bool) {
@@ -90,9 +114,7 @@ fn push_escaped(line: &mut String, text: &str, quoted: bool) {
             '\r' => line.push_str("\\r"),
             '\t' => line.push_str("\\t"),
             '"' | '\\' if quoted => line.extend(['\\', character]),
-            character if is_control(character) => {
-                let _to_a_string = write!(line, "\\u{:04x}", u32::from(character));
-            }
+            character if is_control(character) => push_code(line, character),
             character => line.push(character),
         }
     }

@@ -27,6 +27,7 @@ use tracing_subscriber::layer::{Layer, SubscriberExt};
 
 pub(crate) use component::target;
 pub use component::Component;
+pub use format::{harmless_json, is_control};
 pub use level::{Format, Level};
 pub use mask::{is_sensitive, mask_field, mask_json, mask_text, mask_url, set_sensitive_keys};
 pub(crate) use output::count_dropped;

@@ -42,7 +42,7 @@ module Stepwell
         options = Options.new(paths: [], namespaces: [], processes: 1, timeout: 20.0)
         parser = parser(options)
         left = parser.parse(argv.map(&:to_s))
-        return puts(parser.help) if options.paths.nil?
+        return help(parser) if options.paths.nil?
         raise Usage, "#{left.join(" ")}: not understood; see stepwell work --help" unless left.empty?
 
         options
@@ -76,6 +76,17 @@ module Stepwell
           parser.separator "quiet it: nothing more is claimed. Exit status: 0 it was told to stop and did; 1 it could"
           parser.separator "not work, or processes had to be killed; 2 wrong usage."
         end
+      end
+
+      # What stays in Ruby's buffer would be lost without a word.
+      def help(parser)
+        puts(parser.help)
+        $stdout.flush
+        nil
+      rescue Errno::EPIPE
+        nil # whoever reads has read enough
+      rescue SystemCallError => e
+        raise Failed, "standard output: #{e.message}"
       end
 
       def listen(text)

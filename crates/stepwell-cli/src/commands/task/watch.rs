@@ -52,7 +52,7 @@ pub(super) async fn follow(
     let started = Instant::now();
     let output = session.output;
     let task = link.client.task(task_id).await?;
-    let bar = progress::bar(0).with_prefix(task.workflow);
+    let bar = progress::bar(0).with_prefix(output::shown(&task.workflow));
     let mut seen: HashMap<String, (String, i16)> = HashMap::new();
     let outcome = loop {
         let task = link.client.task(task_id).await?;
@@ -71,7 +71,7 @@ pub(super) async fn follow(
         match link.client.wait(&[task_id], Some(LOOK), |_| ()).await {
             Ok(()) => {}
             Err(Error::WaitTimeout { reason, .. }) => {
-                bar.set_message(progress_of(&steps).unwrap_or_else(|| reason.clone()));
+                bar.set_message(output::shown(&progress_of(&steps).unwrap_or_else(|| reason.clone())));
                 if let Some(timeout) = timeout.filter(|timeout| started.elapsed() >= *timeout) {
                     break Err(Error::WaitTimeout { task_id, timeout, reason });
                 }
