@@ -14,6 +14,17 @@ RSpec.describe "stepwell serve" do
     start_worker(database_url: url)
   end
 
+  it "is neither stopped nor ended by signals that mean nothing to it, and stops upon HUP" do
+    process = start("serve")
+    work_on(database_url)
+    expect(Stepwell.submit("spec/single", { n: 1 }).wait(timeout: 30).result(:only)).to eq(1)
+    %w[USR1 USR2 ALRM TSTP TTIN TTOU PIPE WINCH CONT].each { |name| process.signal(name) }
+    expect(Stepwell.submit("spec/single", { n: 2 }).wait(timeout: 30).result(:only)).to eq(2)
+    process.signal("HUP")
+
+    expect(process.ended.exitstatus).to eq(0)
+  end
+
   %w[TERM INT].each do |signal|
     it "orchestrates until SIG#{signal}, drains, and ends with 0" do
       process = start("serve", env: { "DATABASE_URL" => database_url, "STEPWELL__LOGGING__LEVEL" => "info" })

@@ -71,6 +71,32 @@ RSpec.describe "stepwell work that cannot start" do
     expect(Array.new(4) { process.gets }).to eq(["1", "1", "1", nil])
   end
 
+  it "because its first process hangs at each start names its pid and ends after some" do
+    start_orchestrator
+    process = start_fleet("-p", 2, "--start-timeout", "0.3", code: <<~'RUBY')
+      Stepwell.after_fork { |_| $stdout.write("#{Process.pid}\n"); sleep }
+    RUBY
+    expect_failure(process, /no process could be made to work: \[1 of 2\] process \d+ did not start and was killed/)
+    pids = Array.new(3) { process.gets }
+    pids.each do |pid|
+      expect(process.errors).to include("[1 of 2] process #{pid} has not started within 0.3 s (--start-timeout) and is")
+    end
+  end
+
+  it "goes on with the others when a process hangs while it starts, and replaces it" do
+    start_orchestrator
+    hung = File.join(folder, "hung")
+    process = start_fleet("-p", 2, "-c", 1, "--start-timeout", "2", code: <<~RUBY)
+      Stepwell.after_fork do |number|
+        sleep if number == 2 && !File.exist?(#{hung.inspect}).tap { File.write(#{hung.inspect}, Process.pid.to_s) }
+      end
+    RUBY
+    eventually { process.errors.include?("did not start and was killed") }
+    eventual_workers(process, 2)
+    expect(process.errors).to match(/\[2 of 2\] process \d+ has not started within 2.0 s/)
+    expect_end(process, "TERM")
+  end
+
   it "because the application starts a worker or an orchestrator before the fork says where that belongs" do
     process = start_fleet("-p", 2, code: "Stepwell::Orchestrator.embedded")
     expect_failure(process, /\Astepwell work: the application starts #<Stepwell::Orch.* running> while it is loaded/)

@@ -34,8 +34,14 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     class.define_method("config_json", method!(|step: &NativeStep| step.step.config.clone(), 0))?;
     class.define_method("correlation_id", method!(|step: &NativeStep| step.step.correlation_id.clone(), 0))?;
     class.define_method("trace_context_json", method!(trace_context_json, 0))?;
+    class.define_method("runs_for_ms", method!(runs_for_ms, 0))?;
     class.define_method("handler_span?", method!(has_handler_span, 0))?;
     Ok(())
+}
+
+/// Milliseconds since a thread took it.
+fn runs_for_ms(step: &NativeStep) -> u64 {
+    u64::try_from(step.taken.elapsed().as_millis()).unwrap_or(u64::MAX)
 }
 
 /// Nil for a step without a trace.

@@ -25,13 +25,18 @@ fn main() -> ExitCode {
 
 /// The first signal asks to stop; the second does not ask.
 async fn listen(interrupt: CancellationToken) {
-    let (Ok(mut term), Ok(mut int)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) else {
+    let (Ok(mut term), Ok(mut int), Ok(mut quit)) =
+        (signal(SignalKind::terminate()), signal(SignalKind::interrupt()), signal(SignalKind::quit()))
+    else {
         return;
     };
+    let mut hangup = if may_hear_hangup() { signal(SignalKind::hangup()).ok() } else { None };
     for _ in 0..2 {
         tokio::select! {
             _ = term.recv() => {}
             _ = int.recv() => {}
+            _ = quit.recv() => {}
+            _ = async { hangup.as_mut()?.recv().await }, if hangup.is_some() => {}
         }
         if interrupt.is_cancelled() {
             stepwell::telemetry::flush(stepwell_cli::LAST_LINES);
@@ -39,4 +44,11 @@ async fn listen(interrupt: CancellationToken) {
         }
         interrupt.cancel();
     }
+}
+
+/// False where whoever started us ignores it, as `nohup` does, or the system does not say.
+fn may_hear_hangup() -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:")).map(str::trim);
+    ignored.and_then(|mask| u64::from_str_radix(mask, 16).ok()).is_some_and(|mask| mask & 1 == 0)
 }

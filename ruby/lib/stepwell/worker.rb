@@ -2,6 +2,7 @@
 
 require_relative "worker/thread_pool"
 require_relative "worker/signals"
+require_relative "worker/thread_dump"
 
 module Stepwell
   # Executes steps on threads of this process. Claiming, heartbeats and reporting run on threads outside Ruby's lock.
@@ -49,8 +50,10 @@ module Stepwell
     end
 
     # Works until this process is told to stop, then stops as {stop} does. For a process that is nothing but a worker.
-    # SIGTERM and SIGINT stop it, however often they come; SIGQUIT and SIGTSTP make it {quiet}. It starts the worker
-    # unless that runs already, and returns also when somebody else stops it.
+    # SIGTERM, SIGINT and SIGHUP stop it, however often they come; SIGQUIT and SIGTSTP make it {quiet}; SIGTTIN logs
+    # what each thread executes. What else a terminal, a container or a deploy tool sends is ignored, unless the
+    # application has a trap of its own. It starts the worker unless that runs already, and returns also when somebody
+    # else stops it.
     # @param timeout [Numeric, nil] seconds that what runs has to finish; nil and Float::INFINITY: as long as it takes
     # @return [Boolean] whether everything that ran has finished
     # @raise [DatabaseError] when the database refuses, or cannot be reached
@@ -62,7 +65,8 @@ module Stepwell
         start unless running?
         while running?
           case signals.next(1)
-          when "QUIT", "TSTP" then quiet
+          when *Signals::QUIET then quiet
+          when Signals::DUMP then ThreadDump.log
           when String then return stop(timeout: timeout)
           end
         end

@@ -59,7 +59,7 @@ module Stepwell
       end
       private_class_method :start, :tell
 
-      # @param name [String] TERM, QUIT or RETIRE
+      # @param name [String] TERM, QUIT, TTIN or RETIRE
       def order(name)
         @orders.write_nonblock("#{name}\n", exception: false)
       rescue Errno::EPIPE
@@ -102,7 +102,18 @@ module Stepwell
         true
       end
 
+      # @param start_timeout [Numeric] seconds: a hook that does not end would leave its place empty, and
+      #   nobody would know
+      # @return [String, nil] why it is to be killed, unless it has been already
+      def overdue(start_timeout)
+        return if @killed
+        return "does not end in time" if deadline&.<(Work.now)
+
+        "has not started within #{start_timeout} s (--start-timeout)" if starts? && age > start_timeout
+      end
+
       def kill
+        @killed = true
         Process.kill("KILL", @pid)
       rescue Errno::ESRCH
         nil
@@ -110,9 +121,9 @@ module Stepwell
 
       # @param status [Process::Status, true] see {#ended}
       # @return [String] for people
-      def self.describe_end(status)
+      def describe_end(status)
+        return "did not start and was killed" if @killed && starts?
         return "ended" if status == true
-
         return "was killed by SIG#{Signal.signame(status.termsig)}" if status.signaled?
 
         "ended with status #{status.exitstatus}"
@@ -121,6 +132,12 @@ module Stepwell
       # @return [Array<IO>] this side of its pipes
       def pipes
         [@orders, @told].reject(&:closed?)
+      end
+
+      private
+
+      def starts?
+        !working? && deadline.nil?
       end
     end
   end

@@ -7,7 +7,7 @@ module Stepwell
     # What `stepwell work` was asked to do.
     # @api private
     Options = Struct.new(:paths, :namespaces, :concurrency, :processes, :memory_limit, :timeout, :environment, :pidfile,
-                         :http,
+                         :http, :start_timeout,
                          keyword_init: true) do
       # @return [Boolean] whether processes are forked and supervised. One without a memory limit needs nobody beside.
       def supervised?
@@ -33,13 +33,20 @@ module Stepwell
       SECONDS = /\A(\d+(?:\.\d+)?)(ms|s|m|h)?\z/
       SCALES = { "ms" => 0.001, "s" => 1, "m" => 60, "h" => 3600, nil => 1 }.freeze
 
+      SIGNALS = <<~TEXT
+
+        TERM, INT and HUP stop it: nothing more is claimed, what runs has its time. QUIT and TSTP only
+        quiet it: nothing more is claimed. TTIN logs what each thread does. Exit status: 0 it was told
+        to stop and did; 1 it could not work, or processes had to be killed; 2 wrong usage.
+      TEXT
+
       module_function
 
       # @param argv [Array<String>]
       # @return [Options, nil] nil when help was all that was asked for
       # @raise [Usage]
       def parse(argv)
-        options = Options.new(paths: [], namespaces: [], processes: 1, timeout: 20.0)
+        options = Options.new(paths: [], namespaces: [], processes: 1, timeout: 20.0, start_timeout: 60.0)
         parser = parser(options)
         left = parser.parse(argv.map(&:to_s))
         return help(parser) if options.paths.nil?
@@ -66,15 +73,15 @@ module Stepwell
                     "what it runs and is replaced") { |text| options.memory_limit = size(text) }
           parser.on("-t", "--timeout SECONDS", "what runs has to finish when it is to stop; the rest is given",
                     "back (20)") { |text| options.timeout = seconds(text) }
+          parser.on("--start-timeout SECONDS", "each process of several has to start; one that does not is killed and",
+                    "replaced (60)") { |text| options.start_timeout = seconds(text) }
           parser.on("-e", "--environment NAME", "test, production, or any other") { |name| options.environment = name }
           parser.on("-P", "--pidfile FILE", "written while it works; a second one with the same file is",
                     "refused") { |path| options.pidfile = path }
           parser.on("--http PORT", "metrics and health of the first process at this port of this machine,",
                     "or at ADDRESS:PORT; of each other one at the next") { |text| options.http = listen(text) }
           parser.on("-h", "--help", "this") { options.paths = nil }
-          parser.separator "\nTERM and INT stop it: nothing more is claimed, what runs has its time. QUIT and TSTP only"
-          parser.separator "quiet it: nothing more is claimed. Exit status: 0 it was told to stop and did; 1 it could"
-          parser.separator "not work, or processes had to be killed; 2 wrong usage."
+          parser.separator SIGNALS
         end
       end
 

@@ -26,17 +26,24 @@ module Stepwell
       end
 
       def lock(path)
-        file = File.open(path, File::RDWR | File::CREAT, 0o644)
-        unless file.flock(File::LOCK_EX | File::LOCK_NB)
-          raise Failed, "#{path} belongs to process #{file.read.strip}, which works already"
-        end
+        loop do
+          file = File.open(path, File::RDWR | File::CREAT, 0o644)
+          unless file.flock(File::LOCK_EX | File::LOCK_NB)
+            raise Failed, "#{path} belongs to process #{file.read.strip}, which works already"
+          end
+          return write(file) if File.identical?(path, file)
 
+          file.close # its holder deleted it after it was opened here
+        end
+      rescue SystemCallError => e
+        raise Failed, "the pid file cannot be written: #{e.message}"
+      end
+
+      def write(file)
         file.truncate(0)
         file.write("#{Process.pid}\n")
         file.flush
         file
-      rescue SystemCallError => e
-        raise Failed, "the pid file cannot be written: #{e.message}"
       end
     end
   end

@@ -12,6 +12,7 @@ module Stepwell
         @options = options
         @title = ["stepwell work #{options.namespaces.join(",")}", place && "[#{place}]"].compact.join(" ")
         @orders = orders
+        @orphans = Orphans.new(Orphans::OF_A_WORKER) if Process.pid == 1
       end
 
       # @yield when signals are heard and before the worker starts
@@ -40,13 +41,22 @@ module Stepwell
         while worker.running?
           show([state, "#{worker.busy} busy"].compact.join(", "))
           order = next_order(signals, state == "retiring" ? 0.1 : 1)
-          return stop(worker) if %w[TERM INT].include?(order) || (state == "retiring" && worker.busy.zero?)
-          next unless order
+          return stop(worker) if Worker::Signals::STOP.include?(order) || (state == "retiring" && worker.busy.zero?)
 
-          worker.quiet
-          state = "retiring" if order == "RETIRE"
-          state ||= "quiet" # QUIT, TSTP
+          @orphans&.reap
+          state = heed(order, worker, state)
         end
+      end
+
+      # @return [String, nil] the state after an order that does not stop the worker
+      def heed(order, worker, state)
+        case order
+        when Worker::Signals::DUMP then Worker::ThreadDump.log
+        when "RETIRE", *Worker::Signals::QUIET
+          worker.quiet
+          return order == "RETIRE" ? "retiring" : state || "quiet"
+        end
+        state
       end
 
       def next_order(signals, patience)

@@ -21,6 +21,7 @@ module Stepwell
         @pidfile = pidfile
         @memory = Memory.new(options.memory_limit)
         @places = Array.new(options.processes) { |index| Place.new(index + 1, options.processes) }
+        @orphans = Orphans.new(Orphans::OF_A_SUPERVISOR)
         @status = 0
       end
 
@@ -78,10 +79,11 @@ module Stepwell
 
       def heed(signal)
         case signal
-        when "TERM", "INT" then stop
-        when "QUIT", "TSTP"
+        when *Worker::Signals::STOP then stop
+        when *Worker::Signals::QUIET
           @quiet = true
           children.each { |child| child.order("QUIT") }
+        when Worker::Signals::DUMP then children.each { |child| child.order(signal) }
         end
       end
 
@@ -101,6 +103,7 @@ module Stepwell
           status = place.child.ended
           status ? ended(place, status) : hurry(place)
         end
+        @orphans.reap(children.map(&:pid))
         @memory.look(@places) { |place, why| retire(place, why) } unless @deadline
       end
 
@@ -112,7 +115,7 @@ module Stepwell
       def ended(place, status)
         child = place.child
         child.hear # its last words
-        what = "#{place.title} #{Child.describe_end(status)} after #{child.age.round(1)} s"
+        what = "#{place.title} #{child.describe_end(status)} after #{child.age.round(1)} s"
         return missed(place, what, child.reason) unless @deadline
 
         place.leave
@@ -147,11 +150,11 @@ module Stepwell
       # What a killed process ran is tried again when its lease is over; that counts as an attempt, so a step that takes
       # too much memory is not tried for ever.
       def hurry(place)
-        return unless place.child.deadline&.<(Work.now)
+        overdue = place.child.overdue(@options.start_timeout)
+        return unless overdue
 
-        log(:error, "#{place.title} does not end in time and is killed")
+        log(:error, "#{place.title} #{overdue} and is killed")
         @status = 1 if @deadline
-        place.child.deadline = Float::INFINITY
         place.child.kill
       end
 
