@@ -279,7 +279,7 @@ create function stepwell.known_namespaces() returns setof text
 language sql stable as $$
   select substring(p.proname from '^offer_(.*)_queue$')
     from pg_catalog.pg_proc p
-   where p.pronamespace = 'stepwell'::regnamespace and p.proname like 'offer\_%\_queue'
+   where p.pronamespace = 'stepwell'::regnamespace and left(p.proname, 6) = 'offer_' and right(p.proname, 6) = '_queue'
    order by 1
 $$;
 

@@ -34,3 +34,24 @@ alter function stepwell.advance_tasks set enable_mergejoin = off;
 -- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
 alter function stepwell.take_results set enable_nestloop = off;
 alter function stepwell.release_steps set enable_nestloop = off;
+
+-- A backslash in a text is just that, also where a database, a role or a session has turned standard_conforming_strings off:
+-- pgmq would find no queue's name valid. As an extension pgmq may be somebody else's.
+do $$
+declare
+  v_function regprocedure;
+begin
+  for v_function in
+    select p.oid::regprocedure
+      from pg_catalog.pg_proc p join pg_catalog.pg_language l on l.oid = p.prolang
+     where p.pronamespace in ('stepwell'::regnamespace, 'pgmq'::regnamespace)
+       and l.lanname in ('sql', 'plpgsql') and pg_catalog.strpos(p.prosrc, pg_catalog.chr(92)) > 0
+  loop
+    begin
+      execute pg_catalog.format('alter function %s set standard_conforming_strings = on', v_function);
+    exception when insufficient_privilege then
+      null;
+    end;
+  end loop;
+end
+$$;

@@ -110,12 +110,18 @@ async fn a_schema_that_is_missing_or_older_stops_a_worker() -> Result<()> {
 async fn a_migration_that_fails_says_so_and_works_when_the_obstacle_is_gone() -> Result<()> {
     let db = TestDatabase::empty().await?;
     let mut session = db.session().await?;
-    session.run("create schema stepwell; create table stepwell.tasks (id int)").await?;
+    session
+        .run(
+            "create function public.refuse() returns event_trigger language plpgsql as $$
+             begin if exists (select from pg_tables where schemaname = 'stepwell' and tablename = 'tasks') then raise 'not today'; end if; end $$;
+             create event trigger refuse on ddl_command_end execute function public.refuse()",
+        )
+        .await?;
     let store = store(&db.url()).await?;
     let error = store.migrate().await.err().context("it migrated")?;
     assert!(matches!(error, Error::Migration { .. }), "{error:?}");
     assert!(matches!(store.check_schema().await, Err(Error::SchemaTooOld { .. })));
-    session.run("drop table stepwell.tasks").await?;
+    session.run("drop event trigger refuse; drop function public.refuse()").await?;
     store.migrate().await?;
     store.check_schema().await?;
     store.close().await;
@@ -144,4 +150,136 @@ async fn an_ordinary_role_that_may_create_in_the_database_is_enough() -> Result<
     session.run(&format!("reassign owned by {role} to current_user; drop owned by {role}; drop role {role}")).await?;
     drop(session);
     db.finish().await
+}
+
+#[tokio::test]
+async fn what_a_database_sets_by_default_does_not_reach_our_statements() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let mut session = db.session().await?;
+    for (name, value) in [
+        ("standard_conforming_strings", "off"),
+        ("backslash_quote", "off"),
+        ("search_path", "''"),
+        ("default_transaction_read_only", "on"),
+        ("default_transaction_isolation", "serializable"),
+        ("default_transaction_deferrable", "on"),
+        ("quote_all_identifiers", "on"),
+        ("check_function_bodies", "off"),
+        ("plpgsql.extra_errors", "'all'"),
+        ("plpgsql.extra_warnings", "'all'"),
+        ("plpgsql.variable_conflict", "use_column"),
+        ("transform_null_equals", "on"),
+        ("array_nulls", "off"),
+        ("statement_timeout", "'250ms'"),
+        ("lock_timeout", "'1ms'"),
+        ("row_security", "off"),
+        ("DateStyle", "'German, DMY'"),
+        ("IntervalStyle", "sql_standard"),
+        ("TimeZone", "'Asia/Kathmandu'"),
+        ("bytea_output", "escape"),
+        ("extra_float_digits", "-15"),
+        ("xmlbinary", "hex"),
+        ("xmloption", "document"),
+        ("client_min_messages", "debug5"),
+    ] {
+        session.run(&format!("alter database {} set {name} = {value}", db.name())).await?;
+    }
+    let store = store(&db.url()).await?;
+    store.migrate().await?;
+    store.check_schema().await?;
+    store.migrate().await?;
+    store.close().await;
+
+    // Those that a user of ours may well live with: the functions, called by a session that undoes nothing.
+    for setting in ["default_transaction_read_only", "statement_timeout", "lock_timeout"] {
+        session.run(&format!("alter database {} reset {setting}", db.name())).await?;
+    }
+    let mut hostile = db.session().await?;
+    assert_eq!(hostile.value::<String>("show standard_conforming_strings").await?, "off");
+    let task = hostile.start(&chain(2)).await?;
+    assert_eq!(drain(&mut hostile, |step| complete(step, "1")).await?, ["a", "b"]);
+    assert_eq!(hostile.task_state(task).await?, "complete");
+    // And all of an orchestrator and a worker, whose sessions are settled.
+    let database = Database::connect(&db.url(), &config()?).await?;
+    for (setting, value) in [("standard_conforming_strings", "on"), ("default_transaction_isolation", "read committed")]
+    {
+        let shown = format!("select current_setting('{setting}')");
+        let found: String = sqlx::query_scalar(&shown).fetch_one(database.store()).await?;
+        assert_eq!(found, value, "{setting}");
+    }
+    database.close().await;
+    drop((hostile, session));
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_schema_that_is_somebody_elses_is_refused_and_nothing_is_changed() -> Result<()> {
+    let everything = "select string_agg(n.nspname || '.' || c.relname, ' ' order by n.nspname, c.relname) from pg_class c
+                        join pg_namespace n on n.oid = c.relnamespace where n.nspname in ('stepwell', 'pgmq', 'public')";
+    for (made, schema, holds) in [
+        ("create schema stepwell; create table stepwell.wells (depth int)", "stepwell", "table wells"),
+        (
+            "create schema stepwell; create function stepwell.dig() returns int language sql as 'select 1'",
+            "stepwell",
+            "function dig",
+        ),
+        ("create schema pgmq; create view pgmq.queues as select 1 as n", "pgmq", "table queues"),
+        ("create schema pgmq; create type pgmq.mood as enum ('good')", "pgmq", "type mood"),
+    ] {
+        let db = TestDatabase::empty().await?;
+        let mut session = db.session().await?;
+        session.run(made).await?;
+        let before: Option<String> = session.value(everything).await?;
+        let store = store(&db.url()).await?;
+        let error = store.migrate().await.err().context("it migrated")?;
+        let message = error.to_string();
+        assert!(matches!(error, Error::ForeignSchema { .. }), "{error:?}");
+        assert!(
+            message.contains(&format!("the schema {schema} in the database is somebody else's (it holds {holds})")),
+            "{message}"
+        );
+        assert!(message.contains("rename it") && message.contains("a database of its own"), "{message}");
+        assert_eq!(session.value::<Option<String>>(everything).await?, before);
+        session.run(&format!("alter schema {schema} rename to theirs")).await?;
+        store.migrate().await?;
+        store.close().await;
+        drop(session);
+        db.finish().await?;
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_schema_that_was_made_empty_for_us_is_filled() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let mut session = db.session().await?;
+    session.run("create schema stepwell; create schema pgmq").await?;
+    let store = store(&db.url()).await?;
+    store.migrate().await?;
+    store.check_schema().await?;
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_dump_without_data_is_told_from_a_database_and_what_to_do() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    // What such a dump leaves behind.
+    session.run("truncate stepwell._sqlx_migrations, pgmq.__pgmq_migrations, stepwell.dispatch_settings").await?;
+    let store = store(&db.url()).await?;
+    for schema in ["stepwell", "pgmq"] {
+        let error = store.migrate().await.err().context("it migrated")?;
+        assert!(matches!(error, Error::SchemaWithoutData { .. }), "{error:?}");
+        let message = error.to_string();
+        let todo = format!("drop schema {schema} cascade");
+        assert!(message.contains(&todo) && message.contains("pg_dump --exclude-schema"), "{message}");
+        session.run(&todo).await?;
+    }
+    store.migrate().await?;
+    store.close().await;
+    session.start(&chain(1)).await?;
+    drop(session);
+    db.discard().await
 }

@@ -503,6 +503,28 @@ async fn a_paused_namespace_gets_nothing_and_says_since_when() -> Result<()> {
 }
 
 #[tokio::test]
+async fn no_more_than_ten_thousand_of_a_kind_are_counted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = one_at_a_time(&db).await?;
+    let status = "select concat_ws(' ', queued, ready, keyed, oldest_at = '2026-01-01') from stepwell.queue_status()";
+    for (steps, expected) in [(9_999, "9999 9999 9999 t"), (2, "10000 10000 10000 t")] {
+        session
+            .run(&format!(
+                "insert into stepwell.ready_steps (dispatch_at, task_id, position, attempt, namespace)
+                 select now(), gen_random_uuid(), 0, 1, 'test' from generate_series(1, {steps});
+                 insert into stepwell.keyed_steps (dispatch_at, task_id, position, attempt, admitted, key_limit, namespace, key)
+                 select now(), gen_random_uuid(), 0, 1, false, 1, 'test', 'k' from generate_series(1, {steps});
+                 insert into pgmq.q_test_queue (vt, enqueued_at, message)
+                 select now(), '2026-01-01', '{{}}' from generate_series(1, {steps})"
+            ))
+            .await?;
+        assert_eq!(session.value::<String>(status).await?, expected);
+    }
+    drop(session);
+    db.discard().await
+}
+
+#[tokio::test]
 async fn nothing_is_given_to_workers_while_their_results_pile_up() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = one_at_a_time(&db).await?;

@@ -48,6 +48,19 @@ RSpec.describe "stepwell, operating" do
       expect(stepwell("queues").out.lines.last).to match(/ 0 +paused (now|\d+s ago)  paused since \d/)
     end
 
+    it "are counted no further than 10,000" do
+      define_single { |_| 1 }
+      Stepwell.connection(database_url).register(Stepwell.registry.definitions)
+      psql("insert into stepwell.ready_steps (dispatch_at, task_id, position, attempt, namespace) " \
+           "select now(), gen_random_uuid(), 0, 1, 'spec' from generate_series(1, 10001)")
+
+      expect(stepwell("queues").rows.first.first(3)).to eq(["spec", "10,000+", "0"])
+      expect(stepwell("queues", "--json").json).to match([include("ready" => 10_000, "queued" => 0)])
+      Stepwell.configure { |c| c.database_url = database_url }
+      expect(Stepwell.queues.map(&:ready)).to eq([10_000])
+      psql("delete from stepwell.ready_steps")
+    end
+
     it "are limited, and freed" do
       define_single { |_| 1 }
       start_orchestrator

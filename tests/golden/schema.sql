@@ -281,7 +281,7 @@ cut_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
 database_metrics(p_most integer)
   returns TABLE(oldest_snapshot_age double precision, dead_letters bigint), sql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body c72772b7
 delay_seconds(p_value jsonb)
-  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, body b4eca5d1
+  returns numeric, plpgsql stable, set DateStyle=ISO, DMY, standard_conforming_strings=on, body b4eca5d1
 describe_steps(p_workflow_ids integer[])
   returns TABLE(workflow_id integer, "position" smallint, workflow text, version text, name text, handler text, timeout_ms bigint, config text), sql stable security definer, set search_path=pg_catalog, pg_temp, body 4ab13b86
 dispatch_at(p_created_at timestamp with time zone, p_priority smallint, p_boost interval)
@@ -373,11 +373,11 @@ queue_has_messages(p_queue text)
 queue_length(p_namespace text, p_most integer)
   returns integer, plpgsql stable, body d29beda1
 queue_metrics(p_most integer)
-  returns TABLE(queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint, waiting bigint, in_progress bigint), plpgsql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body f02df7c6
+  returns TABLE(queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint, waiting bigint, in_progress bigint), plpgsql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body fc6dddd2
 queue_room(p_namespace text, p_window integer, p_enough integer)
   returns integer, plpgsql stable, body c6cd3ce1
 queue_status()
-  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body 3248cd6d
+  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body 911d89e4
 rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
   returns integer, plpgsql volatile, body 79276768
 read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])

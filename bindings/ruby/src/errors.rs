@@ -35,6 +35,7 @@ pub(crate) fn class_of(failure: &stepwell::Error) -> &'static str {
         Core::SchemaTooOld { .. } | Core::SchemaDiffers { .. } | Core::Migration { .. } | Core::Pgmq { .. } => {
             "DatabaseError"
         }
+        Core::ForeignSchema { .. } | Core::SchemaWithoutData { .. } | Core::MigrationBlocked => "DatabaseError",
         Core::MissingPrivilege { .. } | Core::Pooled { .. } | Core::MayNotMigrate { .. } => "DatabaseError",
         _ => "Error",
     }

@@ -335,7 +335,7 @@ impl Database {
 
     async fn listen_to(&self, listener: &mut PgListener, topics: &BTreeSet<Topic>) -> Result<()> {
         let channels: Vec<String> = topics.iter().map(Topic::channel).collect();
-        let heard = listener.listen_all(channels.iter().map(String::as_str)).await;
+        let heard = self.store().in_time(listener.listen_all(channels.iter().map(String::as_str))).await;
         heard.map_err(|source| Error::Database { url: self.store().masked_url().to_owned(), source })?;
         topics.iter().for_each(|topic| self.0.signals.wake(topic)); // what was said while nobody listened
         Ok(())

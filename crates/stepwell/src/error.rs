@@ -182,6 +182,27 @@ pub enum Error {
         /// The migration.
         version: i64,
     },
+    /// A schema of the name that Stepwell or pgmq needs holds something else.
+    #[error(
+        "the schema {schema} in the database is somebody else's (it holds {holds}), so nothing was changed: {advice}"
+    )]
+    ForeignSchema {
+        /// `stepwell` or `pgmq`.
+        schema: &'static str,
+        /// Some of what it holds.
+        holds: String,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A dump without data was loaded: there are tables and functions, and nothing says which version they are of.
+    #[error("the schema {schema} in the database was loaded from a dump without its data, which says what version it is of, so nothing was changed: drop schema {schema} cascade, then migrate again; leave both schemas out of such dumps (pg_dump --exclude-schema=stepwell --exclude-schema=pgmq)")]
+    SchemaWithoutData {
+        /// `stepwell` or `pgmq`.
+        schema: &'static str,
+    },
+    /// Somebody else migrates, or uses what is to be changed.
+    #[error("the migration waited a minute for a lock: another process migrates this database, or a transaction that is open there (see pg_stat_activity) uses what is to be changed; try again when it has ended")]
+    MigrationBlocked,
     /// A migration failed.
     #[error("the migration failed: {}", mask_text(&.source.to_string()))]
     Migration {

@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 module Stepwell
-  # How a namespace is.
+  # How a namespace is. Of what is queued, ready and keyed 10,000 steps each are counted at most: that many may be more.
   # @!attribute [r] namespace
   #   @return [String]
   # @!attribute [r] queued

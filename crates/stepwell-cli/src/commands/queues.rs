@@ -84,8 +84,8 @@ fn table(session: &Session, queues: Vec<QueueStatus>) -> String {
         ];
         table.row([
             queue.namespace,
-            number(queue.ready + queue.keyed),
-            number(queue.queued),
+            counted(queue.ready + queue.keyed),
+            counted(queue.queued),
             queue.oldest_at.map(humane::ago).unwrap_or_default(),
             number(queue.in_progress),
             limits.into_iter().flatten().collect::<Vec<_>>().join(", "),
@@ -93,6 +93,14 @@ fn table(session: &Session, queues: Vec<QueueStatus>) -> String {
         ]);
     }
     table.render(&[1, 2, 3, 4])
+}
+
+/// Not all are counted: `10,000+`.
+fn counted(number: i64) -> String {
+    match number {
+        QueueStatus::MOST.. => "10,000+".to_owned(),
+        fewer => self::number(fewer),
+    }
 }
 
 fn number(number: i64) -> String {

@@ -28,6 +28,18 @@ impl Drop for InUse {
 }
 
 impl Store {
+    /// Waits at most `database.call_timeout` for a call on a connection of its own.
+    pub(crate) async fn in_time<T>(
+        &self,
+        call: impl std::future::Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        let timed_out = |_| {
+            let message = format!("no answer within {:?} (database.call_timeout)", self.call_timeout);
+            Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
+        };
+        tokio::time::timeout(self.call_timeout, call).await.map_err(timed_out)?
+    }
+
     /// Makes a call on a connection of the pool, and waits at most `database.call_timeout` for its answer.
     pub(super) async fn bounded<T>(
         &self,

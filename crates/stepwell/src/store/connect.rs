@@ -7,7 +7,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Acquire, ConnectOptions, Connection, PgConnection, PgPool};
 
-use super::{OrFail, Store};
+use super::{session, OrFail, Store};
 use crate::address::Address;
 use crate::backoff::delay;
 use crate::config;
@@ -30,7 +30,7 @@ impl Store {
     /// [`Error::Database`] when it refuses (wrong password, no such database, nobody listens), at once;
     /// [`Error::ConnectTimeout`] when it does not answer within `timeout`.
     pub async fn connect(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
-        let store = Self::over(url, pool_size, timeout)?;
+        let store = Self::over(url, pool_size, timeout, true)?;
         store.reach().await?;
         Ok(store)
     }
@@ -56,21 +56,22 @@ impl Store {
     /// [`Error::Configuration`] for what is no URL of PostgreSQL.
     pub(crate) fn lazy(url: &str, settings: &config::Database) -> Result<Self> {
         let timeout = settings.connect_timeout;
-        let mut store = Self::over(url, settings.pool_size, timeout)?.with_call_timeout(settings.call_timeout);
-        store.sessions = settings.prepared_statements.unwrap_or(settings.direct_url.is_none());
+        let sessions = settings.prepared_statements.unwrap_or(settings.direct_url.is_none());
+        let mut store =
+            Self::over(url, settings.pool_size, timeout, sessions)?.with_call_timeout(settings.call_timeout);
         if let Some(url) = &settings.direct_url {
-            store.direct = Some((pool(url, DIRECT, timeout)?, mask_url(url).into()));
+            store.direct = Some((pool(url, DIRECT, timeout, true)?, mask_url(url).into()));
         }
         Ok(store)
     }
 
-    fn over(url: &str, pool_size: u32, timeout: Duration) -> Result<Self> {
-        let pool = pool(url, pool_size, timeout)?;
+    fn over(url: &str, pool_size: u32, timeout: Duration, sessions: bool) -> Result<Self> {
+        let pool = pool(url, pool_size, timeout, sessions)?;
         Ok(Self {
             pool,
             idle: Arc::default(),
             direct: None,
-            sessions: true,
+            sessions,
             url: mask_url(url).into(),
             call_timeout: CALL_TIMEOUT,
             definitions: Arc::default(),
@@ -87,7 +88,7 @@ impl Store {
         let Some((direct, direct_url)) = &self.direct else { return Ok(()) };
 
         let mut first = self::first(direct, direct_url).await?;
-        let there = sqlx::query_scalar::<_, String>(WHERE).fetch_one(&mut first).await;
+        let there = self.in_time(sqlx::query_scalar::<_, String>(WHERE).fetch_one(&mut first)).await;
         let there = there.map_err(|source| Error::Database { url: direct_url.to_string(), source })?;
         let _closed = first.close().await;
         let here: String = sqlx::query_scalar(WHERE).fetch_one(self).await.or_fail(self)?;
@@ -153,8 +154,9 @@ impl Store {
     }
 }
 
-/// A pool without a connection yet.
-fn pool(url: &str, size: u32, timeout: Duration) -> Result<PgPool> {
+/// A pool without a connection yet. `sessions`: each stays on one session of the server; otherwise what is set there would
+/// be for whoever has it next.
+fn pool(url: &str, size: u32, timeout: Duration, sessions: bool) -> Result<PgPool> {
     let Address { options, connect_timeout, named } = Address::from_str(url)
         .map_err(|why| Error::Configuration { message: format!("the database {} {why}", mask_url(url)) })?;
     let options = if named { options } else { options.application_name("stepwell") };
@@ -166,6 +168,14 @@ fn pool(url: &str, size: u32, timeout: Duration) -> Result<PgPool> {
         .acquire_timeout(connect_timeout.unwrap_or(timeout))
         // Every caller retries what a broken connection failed; a ping before each call would cost a round trip.
         .test_before_acquire(false)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                match sessions {
+                    true => session::settle(connection).await,
+                    false => Ok(()),
+                }
+            })
+        })
         .connect_lazy_with(options))
 }
 

@@ -2,9 +2,10 @@
 
 use once_cell::sync::Lazy;
 use sqlx::migrate::{MigrateError, Migrator};
-use sqlx::{Connection, FromRow, PgConnection};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Connection, FromRow, PgConnection, PgPool};
 
-use super::{OrFail, Store};
+use super::{foreign, session, OrFail, Store};
 use crate::error::{Error, Result};
 
 pub(super) static MIGRATIONS: Migrator = sqlx::migrate!("../../migrations");
@@ -47,21 +48,50 @@ impl Store {
         self.refuse_newer(found)?;
         self.refuse_pooler(found)?;
         self.refuse_others_than_the_owner(found).await?;
-        self.install_pgmq().await?;
 
-        // A connection of its own, closed after: the search path must not leak into the pool. The migrator keeps its
-        // table in our schema, beside nobody else's.
-        let options = self.direct().connect_options().as_ref().clone().options([("search_path", "stepwell")]);
-        let mut connection = PgConnection::connect_with(&options).await.or_fail(self)?;
-        self.create_schema(&mut connection).await?;
-        let outcome = MIGRATIONS.run_direct(&mut connection).await;
-        let _closed = connection.close().await;
+        // A connection of its own, closed after: what is set for migrating must not leak into the pool.
+        let pool = self.pool_to_migrate();
+        let outcome = self.migrate_over(&pool).await;
+        let _closed = tokio::time::timeout(self.call_timeout, pool.close()).await;
         match outcome {
-            Ok(()) => Ok(()),
-            Err(MigrateError::VersionMissing(found)) => Err(Error::SchemaTooNew { found, known: *NEWEST }),
-            Err(MigrateError::VersionMismatch(version)) => Err(Error::SchemaDiffers { version }),
-            Err(source) => Err(Error::Migration { source }),
+            Err(error) if waited_for_a_lock(&error) => Err(Error::MigrationBlocked),
+            outcome => outcome,
         }
+    }
+
+    async fn migrate_over(&self, pool: &PgPool) -> Result<()> {
+        self.refuse_foreign_schemas(pool).await?;
+        self.install_pgmq(pool).await?;
+        let mut connection = pool.acquire().await.or_fail(self)?;
+        self.create_schema(&mut connection).await?;
+        // The migrator keeps its table in our schema, beside nobody else's.
+        sqlx::query("set search_path to stepwell").execute(&mut *connection).await.or_fail(self)?;
+        MIGRATIONS.run_direct(&mut *connection).await.map_err(|error| match error {
+            MigrateError::VersionMissing(found) => Error::SchemaTooNew { found, known: *NEWEST },
+            MigrateError::VersionMismatch(version) => Error::SchemaDiffers { version },
+            source => Error::Migration { source },
+        })
+    }
+
+    /// One connection at a time, whose settings are those of a migration.
+    fn pool_to_migrate(&self) -> PgPool {
+        PgPoolOptions::new()
+            .max_connections(1)
+            .acquire_timeout(self.direct().options().get_acquire_timeout())
+            .after_connect(|connection, _| Box::pin(session::settle_to_migrate(connection)))
+            .connect_lazy_with(self.direct().connect_options().as_ref().clone())
+    }
+
+    /// Before anything is changed: whether the schemas `stepwell` and `pgmq` are ours to fill.
+    async fn refuse_foreign_schemas(&self, pool: &PgPool) -> Result<()> {
+        let [ours, pgmq] =
+            [foreign::look(pool, "stepwell", "_sqlx_migrations"), foreign::look(pool, "pgmq", "__pgmq_migrations")];
+        let (ours, pgmq) = (self.in_time(ours).await.or_fail(self)?, self.in_time(pgmq).await.or_fail(self)?);
+        ours.refuse("rename it (alter schema stepwell rename to …), or give Stepwell a database of its own")?;
+        pgmq.refuse(
+            "if it is pgmq, installed by hand, create it as an extension instead; else rename it (alter schema pgmq rename to …), \
+             or give Stepwell a database of its own",
+        )
     }
 
     /// Makes sure that the schema is the one this program was written for.
@@ -99,14 +129,13 @@ impl Store {
     }
 
     async fn refuse_others_than_the_owner(&self, found: i64) -> Result<()> {
-        let (role, may): (String, bool) = sqlx::query_as(
+        let asked = sqlx::query_as::<_, (String, bool)>(
             "select current_user::text,
                     coalesce((select pg_has_role(n.nspowner, 'usage') from pg_namespace n where n.nspname = 'stepwell'),
                              has_database_privilege(current_database(), 'create'))",
         )
-        .fetch_one(self.direct())
-        .await
-        .or_fail(self)?;
+        .fetch_one(self.direct());
+        let (role, may) = self.in_time(asked).await.or_fail(self)?;
         if may {
             return Ok(());
         }
@@ -152,7 +181,7 @@ impl Store {
     }
 
     /// The server's own extension where it offers one that we may create, else the SQL that the pgmq crate carries.
-    async fn install_pgmq(&self) -> Result<()> {
+    async fn install_pgmq(&self, pool: &PgPool) -> Result<()> {
         let (installed, offered): (bool, bool) = sqlx::query_as(
             "select exists (select from pg_extension where extname = 'pgmq'),
                     exists (select from pg_available_extensions where name = 'pgmq')
@@ -165,18 +194,18 @@ impl Store {
             return Ok(());
         }
         if offered {
-            match self.create_extension().await {
+            match self.create_extension(pool).await {
                 Ok(()) => return Ok(()),
                 Err(error) => {
                     tracing::debug!(%error, "the pgmq extension cannot be created, its SQL is installed instead")
                 }
             }
         }
-        pgmq::install::install_sql_from_embedded(self.direct()).await.map_err(|source| Error::Pgmq { source })
+        pgmq::install::install_sql_from_embedded(pool).await.map_err(|source| Error::Pgmq { source })
     }
 
-    async fn create_extension(&self) -> Result<()> {
-        let mut transaction = self.direct().begin().await.or_fail(self)?;
+    async fn create_extension(&self, pool: &PgPool) -> Result<()> {
+        let mut transaction = pool.begin().await.or_fail(self)?;
         sqlx::query("select pg_advisory_xact_lock($1)")
             .bind(MIGRATION_LOCK)
             .execute(&mut *transaction)
@@ -185,4 +214,17 @@ impl Store {
         sqlx::query("create extension if not exists pgmq").execute(&mut *transaction).await.or_fail(self)?;
         transaction.commit().await.or_fail(self)
     }
+}
+
+/// SQLSTATE 55P03, from wherever it came.
+fn waited_for_a_lock(error: &Error) -> bool {
+    let source = match error {
+        Error::Database { source, .. } => source,
+        Error::Migration { source: MigrateError::Execute(source) | MigrateError::ExecuteMigration(source, _) } => {
+            source
+        }
+        Error::Pgmq { source: pgmq::PgmqError::DatabaseError(source) } => source,
+        _ => return false,
+    };
+    source.as_database_error().and_then(|error| error.code()).as_deref() == Some("55P03")
 }

@@ -6,12 +6,14 @@ mod claims;
 mod connect;
 mod definitions;
 mod finished;
+mod foreign;
 mod hops;
 mod idle;
 mod inspect;
 mod metrics;
 mod migrate;
 mod operate;
+mod session;
 mod tasks;
 mod workflows;
 

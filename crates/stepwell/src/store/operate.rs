@@ -48,7 +48,7 @@ pub struct Limits {
 pub struct QueueStatus {
     /// Which.
     pub namespace: String,
-    /// Steps that stand in its queue.
+    /// Steps that stand in its queue; as of the next two, [`QueueStatus::MOST`] are counted at most.
     pub queued: i64,
     /// When the oldest of them came there.
     pub oldest_at: Option<i64>,
@@ -71,6 +71,11 @@ pub struct QueueStatus {
     /// Where it is: URL of the database without credentials.
     #[sqlx(skip)]
     pub database: String,
+}
+
+impl QueueStatus {
+    /// Most steps of a kind that are counted: if it is that many there may be more.
+    pub const MOST: i64 = 10_000;
 }
 
 /// Outcome of one `remove_finished_tasks`.

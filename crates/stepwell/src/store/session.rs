@@ -1,0 +1,64 @@
+//! What a database or a role sets by default and that would change how our statements read, or pgmq's. A session of ours
+//! undoes it; what is as usual is not touched.
+
+use sqlx::{Error, PgConnection};
+
+/// For every session: how texts are read, what a transaction sees, what PL/pgSQL takes for an error.
+const ALWAYS: [(&str, &str); 7] = [
+    ("standard_conforming_strings", "on"),
+    ("default_transaction_isolation", "read committed"),
+    ("plpgsql.extra_errors", "none"),
+    ("plpgsql.variable_conflict", "error"),
+    ("transform_null_equals", "off"),
+    ("array_nulls", "on"),
+    ("restrict_nonsystem_relation_kind", ""),
+];
+
+/// For what makes and changes the schema, besides: a migration is asked for by a person or a release, takes its time, and
+/// is the same everywhere. It waits a minute for others, those included that migrate at the same time.
+const WHILE_MIGRATING: [(&str, &str); 21] = [
+    ("lock_timeout", "60s"),
+    ("statement_timeout", "0"),
+    ("transaction_timeout", "0"),
+    ("idle_in_transaction_session_timeout", "0"),
+    ("default_transaction_read_only", "off"),
+    ("default_transaction_deferrable", "off"),
+    ("default_table_access_method", "heap"),
+    ("check_function_bodies", "on"),
+    ("quote_all_identifiers", "off"),
+    ("backslash_quote", "safe_encoding"),
+    ("row_security", "on"),
+    ("client_min_messages", "notice"),
+    ("plpgsql.extra_warnings", "none"),
+    ("plpgsql.print_strict_params", "off"),
+    ("xmloption", "content"),
+    ("bytea_output", "hex"),
+    ("extra_float_digits", "1"),
+    ("DateStyle", "ISO, MDY"),
+    ("IntervalStyle", "postgres"),
+    ("TimeZone", "UTC"),
+    ("search_path", "public"),
+];
+
+/// Only what another version of PostgreSQL lacks, or what is as it should be, is left out. A setting of PL/pgSQL is not
+/// known before its first function runs, unless somebody has set it.
+const SETTLE: &str = "select count(set_config(s.name, s.value, false))
+    from unnest($1::text[], $2::text[]) as s (name, value)
+   where current_setting(s.name, true) <> s.value";
+
+/// Makes a session one that reads our statements as they are meant.
+pub(super) async fn settle(connection: &mut PgConnection) -> Result<(), Error> {
+    apply(connection, &ALWAYS).await
+}
+
+/// The same for one that migrates.
+pub(super) async fn settle_to_migrate(connection: &mut PgConnection) -> Result<(), Error> {
+    apply(connection, &ALWAYS).await?;
+    apply(connection, &WHILE_MIGRATING).await
+}
+
+async fn apply(connection: &mut PgConnection, settings: &[(&str, &str)]) -> Result<(), Error> {
+    let (names, values): (Vec<&str>, Vec<&str>) = settings.iter().copied().unzip();
+    sqlx::query(SETTLE).bind(names).bind(values).persistent(false).execute(connection).await?;
+    Ok(())
+}
