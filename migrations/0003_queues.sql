@@ -73,8 +73,8 @@ begin
     create function stepwell.%2$I(p_messages jsonb[], p_delay integer default 0) returns void
     language plpgsql as $b$
     begin
-      insert into pgmq.%1$I (vt, message)
-      select clock_timestamp() + make_interval(secs => p_delay), m from unnest(p_messages) m;
+      insert into pgmq.%1$I (vt, enqueued_at, message)
+      select clock_timestamp() + make_interval(secs => p_delay), stepwell.now(), m from unnest(p_messages) m;
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'send_' || p_queue);
   execute pg_catalog.format($f$
@@ -84,7 +84,7 @@ begin
       if stepwell.%3$I(p_most) + cardinality(p_messages) > p_most then
         return false;
       end if;
-      insert into pgmq.%1$I (vt, message) select clock_timestamp(), m from unnest(p_messages) m;
+      insert into pgmq.%1$I (vt, enqueued_at, message) select clock_timestamp(), stepwell.now(), m from unnest(p_messages) m;
       return true;
     end
     $b$ $f$, pgmq.format_table_name(p_queue, 'q'), 'offer_' || p_queue, 'count_' || p_queue);

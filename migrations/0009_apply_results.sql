@@ -80,7 +80,7 @@ create function stepwell.others_apply() returns boolean
 language plpgsql as $$
 begin
   return not pg_try_advisory_xact_lock(1936029042, 0) and not stepwell.results_wait()
-     and coalesce((select q.enqueued_at > clock_timestamp() - interval '500 milliseconds'
+     and coalesce((select q.enqueued_at > stepwell.now() - interval '500 milliseconds'
                      from pgmq.q_step_results q order by q.msg_id limit 1), true);
 end
 $$;

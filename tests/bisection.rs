@@ -10,6 +10,7 @@ use stepwell::store::ClaimedStep;
 use stepwell::worker::Handlers;
 use stepwell::Client;
 use support::runtime::{config, orchestrator, request, step, wait, worker, PATIENCE};
+use support::session::sqlstate;
 use support::{chain, complete, eventually, Session, TestDatabase};
 use uuid::Uuid;
 
@@ -311,5 +312,69 @@ async fn running_orchestrators_isolate_bad_messages_and_handle_all_others() -> R
     worker.stop(PATIENCE).await;
     one.stop().await?;
     two.stop().await?;
+    db.finish().await
+}
+
+/// What a lock or the settings of a role do to a hop is no message's fault.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_a_messages_fault_buries_nothing() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let tasks = two_results(&mut session, "1").await?;
+    let mut other = db.session().await?;
+    other.run("begin").await?;
+    other.of_task::<bool>("select true from stepwell.tasks where task_id = $1 for update", tasks[0]).await?;
+    for (setting, state) in [("lock_timeout", "55P03"), ("statement_timeout", "57014")] {
+        session.run(&format!("set {setting} = '100ms'")).await?;
+        let buried =
+            session.value::<Option<String>>("select stepwell.bury_message('step_results', null, 'a reason')").await;
+        assert_eq!(sqlstate(buried).as_deref(), Some(state));
+        session.run(&format!("reset {setting}")).await?;
+    }
+    other.run("rollback").await?;
+    assert_eq!((session.count("dead_letters").await?, session.queued("step_results").await?), (0, 2));
+    assert_eq!(session.apply(10).await?.completed, 2);
+    for queue in ["none_queue", "messages", "", "pg_class"] {
+        assert_eq!(
+            sqlstate(session.run(&format!("select stepwell.bury_message('{queue}')")).await).as_deref(),
+            Some("SW003")
+        );
+    }
+    drop((session, other));
+    db.finish().await
+}
+
+/// A role with these settings, or a database: every hop works in smaller batches then.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lock_timeout_of_the_database_loses_no_result() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.run(&format!("alter database {} set lock_timeout = '100ms'", db.name())).await?;
+    let config = config()?;
+    let orchestrator = orchestrator(&db, &config).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let requests: Vec<_> = (0..50).map(|_| request("test/chain", "{}")).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    eventually("they have begun", async || Ok((session.count("tasks").await? == 50).then_some(()))).await?;
+    let mut other = db.session().await?;
+    other.run("begin; lock table stepwell.steps in share mode").await?;
+    let of_worker = support::runtime::link(&db, &config).await?;
+    let handlers = Handlers::new().with("a", |_: Arc<ClaimedStep>| async { Ok("1".to_owned()) });
+    let worker = worker(&of_worker, 5, handlers).await?;
+    eventually("results wait", async || Ok((session.queued("step_results").await? > 0).then_some(()))).await?;
+    eventually("the hop has failed several times", async || {
+        let text = orchestrator.status();
+        Ok(serde_json::to_string(&text)?.contains("lock timeout").then_some(()))
+    })
+    .await?;
+    other.run("rollback").await?;
+    wait(&client, &tasks).await?;
+    assert_eq!(session.count("dead_letters").await?, 0);
+    assert_eq!(session.value::<i64>("select count(*) from stepwell.tasks where state = 'complete'").await?, 50);
+    drop((session, other));
+    worker.stop(PATIENCE).await;
+    of_worker.close().await;
+    orchestrator.stop().await?;
     db.finish().await
 }

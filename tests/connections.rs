@@ -2,13 +2,14 @@
 
 mod support;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use stepwell::store::{AttemptEnd, Store};
-use stepwell::worker::Outcome;
-use stepwell::{Client, Error, Worker};
-use support::runtime::{config, link};
+use stepwell::store::{AttemptEnd, ClaimedStep, Store};
+use stepwell::worker::{Handlers, Outcome};
+use stepwell::{Client, Error, Orchestrator, Worker};
+use support::runtime::{config, link, request, wait, worker, PATIENCE};
 use support::{chain, eventually, Session, TestDatabase};
 use uuid::Uuid;
 
@@ -159,5 +160,50 @@ async fn a_call_that_waits_for_a_connection_gets_one_that_would_rest() -> Result
     assert!(backends.iter().all(|backend| *backend == backends[0]), "{backends:?}");
     drop(listener);
     store.close().await;
+    db.finish().await
+}
+
+#[tokio::test]
+async fn a_call_that_was_given_up_ends_in_the_server_too() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let task = session.submit_one("test/chain", "{}").await?;
+    session.initialize(1).await?;
+    let store =
+        Store::connect(&db.url(), 2, Duration::from_secs(10)).await?.with_call_timeout(Duration::from_millis(200));
+    let mut other = db.session().await?;
+    other.run("begin").await?;
+    other.of_task::<bool>("select true from stepwell.tasks where task_id = $1 for update", task).await?;
+    for _ in 0..5 {
+        assert!(store.cancel_task(task, None, None).await.unwrap_err().is_timeout());
+    }
+    let waiting = "select count(*) from pg_stat_activity
+                    where datname = current_database() and wait_event_type = 'Lock'";
+    assert!(session.value::<i64>(waiting).await? > 0, "no backend waited");
+    eventually("no backend goes on", async || Ok((session.value::<i64>(waiting).await? == 0).then_some(()))).await?;
+    other.run("rollback").await?;
+    assert_eq!(session.task_state(task).await?, "in_progress");
+    store.close().await;
+    drop((session, other));
+    db.finish().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_connection_is_enough_for_a_pool() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let mut settings = config()?;
+    settings.database.pool_size = 1;
+    let orchestrator = Orchestrator::start(link(&db, &settings).await?).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(3)]).await?;
+    let handler = |_: Arc<ClaimedStep>| async { Ok("1".to_owned()) };
+    let handlers = ["a", "b", "c"].iter().fold(Handlers::new(), |handlers, name| handlers.with(*name, handler));
+    let worker = worker(orchestrator.database(), 2, handlers).await?;
+    let requests: Vec<_> = (0..20).map(|_| request("test/chain", "{}")).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    wait(&client, &tasks).await?;
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
     db.finish().await
 }

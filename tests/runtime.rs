@@ -586,6 +586,83 @@ async fn a_claim_whose_answer_was_lost_expires_although_its_worker_lives() -> Re
     db.finish().await
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_whose_answer_was_lost_with_its_connection_is_given_back_uncounted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.lease = Duration::from_secs(3600);
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1)]).await?;
+    let of_worker = link(&db, &settings).await?;
+    let worker = worker(&of_worker, 2, counting(&["a"], &Executions::default())).await?;
+    let first = submit(&client, "test/chain", r#"{"n": 0}"#).await?;
+    wait(&client, &[first]).await?;
+
+    // As above, and then the connection breaks.
+    let mut session = db.session().await?;
+    session.run("begin").await?;
+    let lost = session.submit_one("test/chain", r#"{"n": 1}"#).await?;
+    session.initialize(1).await?;
+    assert_eq!(session.claim_as(worker.id(), 1, "1 hour").await?.len(), 1);
+    session.run("commit").await?;
+    session
+        .run("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
+        .await?;
+    let later = submit(&client, "test/chain", r#"{"n": 2}"#).await?;
+    wait(&client, &[lost, later]).await?;
+    for task in [lost, later] {
+        assert_eq!(step(&client, task, "a").await?.1, 1, "no attempt is counted that nobody made");
+    }
+    drop(session);
+    worker.stop(PATIENCE).await;
+    of_worker.close().await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+/// Deleting by hand what has tasks is refused; somebody can switch that off.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_whose_definition_is_gone_ends_in_error_and_holds_up_no_other() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut settings = config()?;
+    settings.worker.lease = Duration::from_secs(3600);
+    let orchestrator = orchestrator(&db, &settings).await?;
+    let client = Client::new(orchestrator.database().clone());
+    client.register(&[chain(1), define("gone", json!([{ "name": "a" }]))]).await?;
+    let requests: Vec<_> =
+        (0..6).map(|n| request(["test/chain", "test/gone"][n % 2], format!(r#"{{"n": {n}}}"#))).collect();
+    let tasks: Vec<Uuid> = client.submit(&requests).await?.iter().map(|submitted| submitted.task_id).collect();
+    let mut session = db.session().await?;
+    eventually("all are in the queue", async || Ok((session.queued("test_queue").await? == 6).then_some(()))).await?;
+    session
+        .run(
+            "alter table stepwell.workflows disable trigger keep_used_workflow;
+              delete from stepwell.workflows where name = 'gone'",
+        )
+        .await?;
+
+    let worker = worker(orchestrator.database(), 2, counting(&["a"], &Executions::default())).await?;
+    for task in tasks.chunks(2) {
+        wait(&client, &task[..1]).await?;
+        assert_eq!(step(&client, task[0], "a").await?.1, 1, "executed once, and not given back");
+        eventually("the other has ended", async || {
+            let ended =
+                session.of_task::<bool>("select state = 'error' from stepwell.tasks where task_id = $1", task[1]);
+            Ok(ended.await?.then_some(()))
+        })
+        .await?;
+        let message: String =
+            session.of_task("select message from stepwell.step_attempts where task_id = $1", task[1]).await?;
+        assert_eq!(message, "the definition of step a has been deleted");
+    }
+    assert_eq!(session.count("dead_letters").await?, 0);
+    drop(session);
+    worker.stop(PATIENCE).await;
+    orchestrator.stop().await?;
+    db.discard().await
+}
+
 /// What steps are is asked after they were claimed: when that fails, nobody would execute them before their lease has passed.
 #[tokio::test(flavor = "multi_thread")]
 async fn steps_of_which_nobody_can_say_what_they_are_are_given_back_uncounted() -> Result<()> {

@@ -2,9 +2,11 @@
 
 mod support;
 
+use std::time::Duration;
+
 use anyhow::Result;
 use serde_json::json;
-use stepwell::store::Removed;
+use stepwell::store::{Removed, Store};
 use support::session::sqlstate;
 use support::{chain, complete, define, drain, failed, Session, TestDatabase};
 use uuid::Uuid;
@@ -222,6 +224,96 @@ async fn what_there_is_to_tell_of_tasks_that_end_is_found_by_key_however_few_the
     let scans = "select seq_scan from pg_stat_xact_user_tables where relid = 'stepwell.tasks'::regclass";
     assert_eq!(session.value::<i64>(scans).await?, 0);
     session.run("commit").await?;
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn events_that_belong_to_no_task_are_removed_in_time() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    session.set_clock("2030-01-01 12:00:00+00").await?;
+    session.run("select stepwell.pause_namespace('test'); select stepwell.resume_namespace('test')").await?;
+    session.send("task_requests", &format!(r#"{{"workflow": "test/none", "task_id": "{}"}}"#, Uuid::now_v7())).await?;
+    session.initialize(1).await?;
+    session.run("select stepwell.replay_dead_letters(array(select dead_letter_id from stepwell.dead_letters))").await?;
+    let task = session.submit_one("test/chain", "{}").await?;
+    session.cancel(task).await?;
+    assert_eq!(session.count("task_events").await?, 4);
+    let remove = "select stepwell.remove_events(10, interval '1 day')";
+    assert_eq!(session.value::<i32>(remove).await?, 0);
+    session.advance_clock("25 hours").await?;
+    assert_eq!(session.value::<i32>(remove).await?, 3);
+    assert_eq!(
+        session.column::<String>("select kind from stepwell.task_events").await?,
+        ["cancel"],
+        "it goes with its task"
+    );
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn an_event_keeps_the_role_beside_who_it_says_it_was() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let task = session.submit_one("test/chain", "{}").await?;
+    session.run(&format!("select stepwell.cancel_task('{task}', 'a reason', 'somebody else')")).await?;
+    let who = session
+        .of_task::<String>("select actor || ' ' || database_user from stepwell.task_events where task_id = $1", task);
+    assert_eq!(who.await?, format!("somebody else {}", session.value::<String>("select session_user::text").await?));
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn only_a_database_for_tests_lets_a_session_move_the_clock() -> Result<()> {
+    let db = TestDatabase::empty().await?;
+    let store = Store::connect(&db.url(), 2, Duration::from_secs(10)).await?;
+    store.migrate().await?;
+    store.close().await;
+    let mut session = db.session().await?;
+    let moved = "select stepwell.now() < '2002-01-01'";
+    session.set_clock("2001-01-01").await?;
+    assert!(!session.value::<bool>(moved).await?);
+    session.run("select stepwell.use_fake_clock()").await?;
+    assert!(session.value::<bool>(moved).await?);
+    drop(session);
+    db.finish().await
+}
+
+/// As test suites clean up between two tests.
+#[tokio::test(flavor = "multi_thread")]
+async fn definitions_and_settings_outlast_the_truncation_of_all_tables() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&define("first", json!([{ "name": "a" }]))).await?;
+    session.register(&chain(2)).await?;
+    session.run("select stepwell.configure_dispatch(50, interval '7 s')").await?;
+    let definitions = "select string_agg(w::text || s::text, ';' order by w.workflow_id, s.position)
+                         from stepwell.workflows w join stepwell.workflow_steps s using (workflow_id)";
+    let before: String = session.value(definitions).await?;
+    let tables = "select string_agg(format('stepwell.%I', tablename), ', ' order by tablename ORDER) from pg_tables
+                   where schemaname = 'stepwell' and tablename <> '_sqlx_migrations'";
+    for order in ["asc", "desc"] {
+        let tables: String = session.value(&tables.replace("ORDER", order)).await?;
+        session.submit_one("test/chain", "{}").await?;
+        session.initialize(1).await?;
+        session.run(&format!("truncate {tables} restart identity cascade")).await?;
+        assert_eq!(session.value::<String>(definitions).await?, before);
+        assert_eq!(session.count("tasks").await?, 0);
+        let settings = "select queue_window || ' ' || boost from stepwell.dispatch_settings";
+        assert_eq!(session.value::<String>(settings).await?, "50 00:00:07");
+    }
+    session.run("delete from stepwell.dispatch_settings; truncate stepwell.workflow_steps; select pgmq.purge_queue('test_queue')").await?;
+    assert_eq!((session.count("dispatch_settings").await?, session.value::<String>(definitions).await?), (1, before));
+    let new = session.register(&define("second", json!([{ "name": "a" }]))).await?;
+    assert_eq!(new, 3, "ids that workers remember are not used again");
+    let task = session.submit_one("test/chain", "{}").await?;
+    drain(&mut session, |step| complete(step, "1")).await?;
+    assert_eq!(session.task_state(task).await?, "complete");
     drop(session);
     db.finish().await
 }

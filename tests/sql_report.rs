@@ -458,3 +458,55 @@ async fn what_is_not_wanted_or_not_first_goes_into_the_queue() -> Result<()> {
     drop(session);
     db.finish().await
 }
+
+#[tokio::test]
+async fn progress_counts_only_of_a_step_that_the_claim_still_holds() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for _ in 0..2 {
+        session.submit_one("test/chain", "{}").await?;
+    }
+    session.initialize(2).await?;
+    let steps = session.claim(2).await?;
+    assert_eq!(steps[0].claim_id, steps[1].claim_id);
+    session.release_as(WORKER, &steps[..1]).await?;
+    let again = session.claim_as("another", 1, "60 s").await?;
+    assert_eq!((again[0].task_id, again[0].attempt), (steps[0].task_id, steps[0].attempt));
+    assert_eq!(session.report_progress("another", &again[0], "1").await?, None);
+    assert_eq!(session.report_progress(WORKER, &steps[0], "2").await?.as_deref(), Some("lost"));
+    assert_eq!(session.report_progress(WORKER, &steps[1], "3").await?, None);
+    let progress = "select progress::text from stepwell.steps where task_id = $1";
+    assert_eq!(session.of_task::<String>(progress, steps[0].task_id).await?, "1", "the other's");
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
+async fn claims_that_their_worker_does_not_know_are_given_back_uncounted() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    for _ in 0..4 {
+        session.submit_one("test/chain", "{}").await?;
+    }
+    session.initialize(4).await?;
+    session.set_clock("2030-01-01 12:00:00+00").await?;
+    let known = session.claim_as(WORKER, 1, "60 s").await?.remove(0);
+    let lost = session.claim_as(WORKER, 1, "60 s").await?.remove(0);
+    let of_another = session.claim_as("another", 1, "60 s").await?;
+    session.set_clock("2030-01-01 12:00:01+00").await?;
+    let later = session.claim_as(WORKER, 1, "60 s").await?.remove(0);
+    let release = format!(
+        "select stepwell.release_unknown_claims('{WORKER}', '{{{}}}', '2030-01-01 12:00:01+00')",
+        known.claim_id
+    );
+    assert_eq!(session.value::<Vec<String>>(&release).await?, ["test"]);
+    assert_eq!(session.value::<Vec<String>>(&release).await?, [""; 0]);
+    let held = session.column::<i64>("select claim_id from stepwell.claims order by claim_id").await?;
+    assert_eq!(held, [known.claim_id, of_another[0].claim_id, later.claim_id]);
+    let again = session.claim_as(WORKER, 1, "60 s").await?.remove(0);
+    assert_eq!((again.task_id, again.attempt), (lost.task_id, 1));
+    drop(session);
+    db.finish().await
+}

@@ -3,6 +3,7 @@
 mod support;
 
 use anyhow::Result;
+use serde_json::json;
 use support::session::sqlstate;
 use support::{chain, complete, drain, TestDatabase};
 use uuid::Uuid;
@@ -191,5 +192,34 @@ async fn race(end_of_first: &str) -> Result<()> {
     assert_eq!(drain(&mut observer, |step| complete(step, "1")).await?, ["a"]);
     assert_eq!(observer.task_state(second.task_id).await?, "complete");
     drop((observer, one));
+    db.finish().await
+}
+
+#[tokio::test]
+async fn an_id_is_stored_as_postgresql_writes_it_and_is_not_of_the_future() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let upper = Uuid::now_v7();
+    let id = format!("{{{}}}", upper.to_string().to_uppercase());
+    let request = json!({ "workflow": "test/chain", "context": {}, "task_id": id }).to_string();
+    assert_eq!(session.submit(&[request]).await?[0].task_id, upper);
+    assert_eq!(session.cancel(upper).await?, "cancelled", "it is found while it waits in the queue");
+
+    let hours_ahead = |hours: u64| {
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("a time after 1970");
+        let time = now + std::time::Duration::from_secs(hours * 3600);
+        Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, time.as_secs(), 0))
+    };
+    let with_id = |id: Uuid| json!({ "workflow": "test/chain", "context": {}, "task_id": id }).to_string();
+    assert_eq!(session.submit(&[with_id(hours_ahead(12))]).await?.len(), 1, "a clock may be hours off");
+    for id in [hours_ahead(48), Uuid::parse_str("ffffffff-ffff-7fff-bfff-ffffffffffff")?] {
+        assert_eq!(sqlstate(session.submit(&[with_id(id)]).await).as_deref(), Some("SW003"));
+        session.send("task_requests", &with_id(id)).await?;
+    }
+    session.initialize(10).await?;
+    let reason = "the request has no usable task_id, a uuid of version 7";
+    assert_eq!(session.dead_reasons().await?, [reason; 2]);
+    drop(session);
     db.finish().await
 }

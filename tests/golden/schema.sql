@@ -21,6 +21,7 @@ dead_letters
   reason text not null
   enqueued_at timestamp with time zone
   buried_at timestamp with time zone not null
+  task_id uuid default stepwell.as_uuid((message ->> 'task_id'::text))
 dispatch_settings
   only_row boolean not null default true
   queue_window integer not null
@@ -101,6 +102,7 @@ task_events
   reason text
   details jsonb
   happened_at timestamp with time zone not null
+  database_user name not null default SESSION_USER
 tasks with (fillfactor=45, autovacuum_vacuum_scale_factor=0.05, autovacuum_analyze_scale_factor=0.05)
   task_id uuid not null
   created_at timestamp with time zone not null
@@ -197,9 +199,11 @@ stepwell.workflows workflows_steps_check: CHECK ((steps >= 1))
 stepwell.workflows workflows_version_check: CHECK (((length(version) >= 1) AND (length(version) <= 64)))
 
 -- indexes without a constraint
+CREATE INDEX dead_letters_task_id ON stepwell.dead_letters USING btree (task_id)
 CREATE INDEX keyed_steps_admitted ON stepwell.keyed_steps USING btree (namespace, key) WHERE admitted
 CREATE INDEX keyed_steps_waiting ON stepwell.keyed_steps USING btree (namespace, key, dispatch_at, task_id, "position") WHERE (NOT admitted)
 CREATE INDEX task_events_task_id ON stepwell.task_events USING btree (task_id)
+CREATE INDEX task_events_without_task ON stepwell.task_events USING btree (happened_at) WHERE ((task_id IS NULL) OR (kind = 'replay'::text))
 
 -- views
 queued_requests (message jsonb, enqueued_at timestamp with time zone)
@@ -213,7 +217,7 @@ admit_keyed_steps(p_namespace text, p_batch integer)
 admit_tasks(p_task_ids uuid[], p_errors text[])
   returns TABLE(namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body cecd1de8
 advance_tasks(p_task_ids uuid[], OUT finished uuid[], OUT ailing uuid[])
-  returns record, plpgsql volatile, body b73bc387
+  returns record, plpgsql volatile, set enable_hashjoin=off, enable_mergejoin=off, body b73bc387
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, p_values jsonb[], p_durations bigint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
   returns record, plpgsql volatile, body c43f9c3f
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
@@ -235,9 +239,9 @@ as_uuid(p_text text)
 asked_delay(p_result jsonb)
   returns numeric, sql stable, body 6b4c2021
 begin_task(p_request jsonb, p_traced boolean, p_worker_id text, p_namespaces text[], p_take integer, p_lease interval)
-  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 1244cf83
-bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFAULT NULL::text)
-  returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 6a2efcef
+  returns TABLE(submitted uuid, created boolean, popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 01e10164
+bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFAULT NULL::text, p_internal boolean DEFAULT false)
+  returns text, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body e8e04f23
 bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
   returns integer, plpgsql volatile, body 235706f5
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
@@ -252,12 +256,14 @@ check_messages()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body a5010e45
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
+claim_messages(p_namespace text, p_worker_id text, p_lease interval, p_messages jsonb[], p_times timestamp with time zone[])
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 277a9b15
 claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
   returns SETOF stepwell.claimed_step, plpgsql volatile, body 996b0ab5
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_since timestamp with time zone, p_worker_id text, p_lease interval)
   returns stepwell.claimed_step, plpgsql volatile, body e1a0bc95
-claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 15b48b25
+claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 75187a67
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
@@ -269,13 +275,13 @@ configure_dispatch(p_queue_window integer, p_boost interval)
 count_step_results(p_most integer)
   returns integer, plpgsql stable, body cbe7cf67
 count_steps(p_namespace text, p_steps integer)
-  returns void, plpgsql volatile, body 3cc83e6a
+  returns void, plpgsql volatile, body 27ca7b59
 count_task_requests(p_most integer)
   returns integer, plpgsql stable, body a595c76f
 create_queue(p_queue text)
-  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6acde5b1
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f08e3f15
 create_queue_functions(p_queue text)
-  returns void, plpgsql volatile, body 6073f1c1
+  returns void, plpgsql volatile, body 38c08f06
 cut_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
   returns void, plpgsql volatile, body fcb4b034
 database_metrics(p_most integer)
@@ -303,21 +309,21 @@ finished_tasks(p_task_ids uuid[])
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)
-  returns SETOF name, sql immutable, body 4c771f9b
+  returns SETOF name, sql immutable, body 0bbc02a6
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body c8fe7314
 handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zone[])
-  returns void, plpgsql volatile, body c74697a2
+  returns void, plpgsql volatile, body e860d55b
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_one(p_message jsonb, p_task_id uuid, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT roots smallint[])
   returns record, plpgsql volatile, body 3fcf5fe1
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], handed_namespace text, handed_task_ids uuid[], handed_positions smallint[]), plpgsql volatile, body 247841ba
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], handed_namespace text, handed_task_ids uuid[], handed_positions smallint[]), plpgsql volatile, body dead7502
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 5d8828b0
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 94ef0b7f
 is_open(p_namespace text)
   returns boolean, plpgsql stable, body b5854e87
 is_result(p_message jsonb)
@@ -326,22 +332,26 @@ is_too_deep(p_json jsonb)
   returns boolean, sql immutable, body b1edd092
 is_v7(p_uuid uuid)
   returns boolean, sql immutable, body be228193
+keep_settings()
+  returns trigger, plpgsql volatile, body bbd12bd9
 keep_used_workflow()
   returns trigger, plpgsql volatile, body 4af1b3db
+known_namespaces()
+  returns SETOF text, sql stable, body 994af0e4
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
 line_up(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_takers text[], p_take integer, OUT handed integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
-  returns record, plpgsql stable, body 1d96c12c
+  returns record, plpgsql stable, body 48c3fd2b
 lock_task(p_task_id uuid)
   returns stepwell.task_state, plpgsql volatile, body 4177dcfb
-may_pass(p_namespace text)
-  returns boolean, plpgsql stable, body 13fbc04f
+may_bypass_queue(p_namespace text, p_new boolean)
+  returns boolean, plpgsql stable, body ff008400
 messages_in_flight()
   returns TABLE(place text, task_id uuid, "position" smallint, attempt smallint), plpgsql stable, body 8d389f63
 microseconds(p_value jsonb)
   returns interval, sql immutable, body 7ab43347
 now()
-  returns timestamp with time zone, sql volatile, body 326b96fb
+  returns timestamp with time zone, sql volatile, body 3224ce03
 offer_step_results(p_messages jsonb[], p_most integer)
   returns boolean, plpgsql volatile, body d0aebfc6
 offer_steps(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[])
@@ -354,8 +364,8 @@ others_initialize()
   returns boolean, plpgsql volatile, body b45ee01f
 pause_namespace(p_namespace text, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 99177c7f
-place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, p_wait boolean, OUT handed smallint[], OUT namespaces text[])
-  returns record, plpgsql volatile, body e343567c
+place_steps(p_namespace text, p_task_id uuid, p_positions smallint[], p_takers text[], p_take integer, p_wait boolean, p_new boolean, OUT handed smallint[], OUT namespaces text[])
+  returns record, plpgsql volatile, body b634cbed
 pop_messages(p_queue text, p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
   returns record, plpgsql volatile, body 79f76837
 pop_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp with time zone[])
@@ -368,22 +378,24 @@ pop_task_requests(p_batch integer, OUT messages jsonb[], OUT times timestamp wit
   returns record, plpgsql volatile, body 111939f3
 priority_level(p_priority text)
   returns smallint, sql immutable, body ff6e4bdd
+put_rows_back()
+  returns trigger, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 060f133e
 queue_has_messages(p_queue text)
-  returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 225920fd
+  returns boolean, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body aff86232
 queue_length(p_namespace text, p_most integer)
   returns integer, plpgsql stable, body d29beda1
 queue_metrics(p_most integer)
-  returns TABLE(queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint, waiting bigint, in_progress bigint), plpgsql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body fc6dddd2
+  returns TABLE(queue text, namespace text, messages bigint, oldest_age double precision, sent bigint, dead_rows bigint, waiting bigint, in_progress bigint), plpgsql stable security definer, set lock_timeout=1 s, search_path=pg_catalog, pg_temp, body b6b41ffd
 queue_room(p_namespace text, p_window integer, p_enough integer)
   returns integer, plpgsql stable, body c6cd3ce1
 queue_status()
-  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body 911d89e4
+  returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body fd3aeb6c
 rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
   returns integer, plpgsql volatile, body 79276768
 read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql immutable, body 76ec274f
 read_task_ids(p_requests jsonb[])
-  returns uuid[], plpgsql immutable, body 7f338fd7
+  returns uuid[], plpgsql stable, body a2f379a8
 recover_claims(p_batch integer)
   returns TABLE(popped integer, recovered integer, failed integer, namespaces text[], finished uuid[]), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body dea4ecbb
 register_workflow(p_definition jsonb)
@@ -391,17 +403,21 @@ register_workflow(p_definition jsonb)
 release_steps(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer DEFAULT 0)
   returns integer, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, enable_nestloop=off, search_path=pg_catalog, pg_temp, body bc8729e0
 release_unhandled(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_delay integer, p_give_up interval)
-  returns uuid[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 060ac060
+  returns uuid[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 97ece1d5
+release_unknown_claims(p_worker_id text, p_known bigint[], p_before timestamp with time zone)
+  returns text[], plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body e6ef6f5d
 remove_dead_letters(p_batch integer, p_age interval)
   returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ac76b6f9
+remove_events(p_batch integer, p_age interval)
+  returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body fba9e5fd
 remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 04699461
 reopen_task(p_task_id uuid, p_steps integer)
   returns void, plpgsql volatile, body df74d4e6
 replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns bigint[], plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 473551a0
+  returns bigint[], plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 3d0bef62
 report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_progress jsonb)
-  returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 8c5455b9
+  returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 20d84c73
 report_results(p_worker_id text, p_results jsonb[])
   returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 37423efc
 request_traces(p_messages jsonb[])
@@ -409,7 +425,9 @@ request_traces(p_messages jsonb[])
 requested_workflows(p_messages jsonb[])
   returns TABLE(workflow text, version text, workflow_id integer, namespace text, steps smallint, timeout interval, priority smallint, concurrency_key text[], schema_digest text, roots smallint[], defined stepwell.defined_step[]), sql stable, body a1efe1f8
 require_namespace(p_namespace text)
-  returns void, plpgsql volatile, body df6858b7
+  returns void, plpgsql volatile, body eb4d6062
+require_queue(p_queue text)
+  returns void, plpgsql stable, body dbbf0d3e
 resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3e46b433
 result_traces(p_messages jsonb[])
@@ -438,22 +456,28 @@ send_steps(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_att
   returns void, plpgsql volatile, body d2d0be44
 send_task_requests(p_messages jsonb[], p_delay integer DEFAULT 0)
   returns void, plpgsql volatile, body 4a3bf87d
+set_rows_aside()
+  returns trigger, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body f69e63be
 settle_keys(p_requests jsonb[], p_task_ids uuid[], OUT requests jsonb[], OUT task_ids uuid[], OUT created boolean[])
   returns record, plpgsql volatile, body 5e1f22cf
 settle_one(p_worker_id text, p_claim bigint, p_task_id uuid, p_position smallint, p_attempt smallint, p_value jsonb, p_duration bigint, OUT completed boolean, OUT namespace text, OUT ready smallint[], OUT finished uuid[], OUT errored integer)
-  returns record, plpgsql volatile, body 2c4c6cb1
+  returns record, plpgsql volatile, body df63dd43
 settle_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_steps smallint[], p_attempts smallint[], p_values jsonb[], p_durations bigint[], p_results jsonb[], p_batch integer, p_traced boolean DEFAULT false, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
-  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body 3078ce52
+  returns TABLE(refused integer[], popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, lock_timeout=200ms, search_path=pg_catalog, pg_temp, body b0551dc6
 settle_tasks(p_task_ids uuid[])
   returns uuid[], plpgsql volatile, body 46c1c8dd
 shrink_claims(p_claims bigint[], p_task_ids uuid[], p_positions smallint[])
   returns void, plpgsql volatile, body 539dc44a
+skip_step_results(p_messages integer)
+  returns void, plpgsql volatile, body 0a6e7ff3
+skip_task_requests(p_messages integer)
+  returns void, plpgsql volatile, body 777b84c7
 smallints(p_array jsonb)
   returns smallint[], sql immutable, body 1313511e
 steps_wait()
   returns boolean, plpgsql stable, body d0129c10
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body b3a4c4ea
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body d2b8fd92
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 33738a21
 take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)
@@ -462,6 +486,8 @@ take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
   returns text[], sql immutable, body 82aca014
+use_fake_clock()
+  returns void, plpgsql volatile, body 976aaf6b
 uuid_v7()
   returns uuid, sql volatile, body 46c3d1be
 uuid_v7_floor(p_time timestamp with time zone)

@@ -16,7 +16,7 @@ use crate::telemetry::mask_url;
 
 /// Longest that a call may take, unless the settings say otherwise.
 const CALL_TIMEOUT: Duration = Duration::from_secs(30);
-/// Connections past a pooler: one listens, one migrates.
+/// Connections beside the pool, made when they are needed: one listens, one migrates.
 const DIRECT: u32 = 2;
 /// Which database of which server a connection leads to, whatever it is called in the URL.
 const WHERE: &str =
@@ -60,17 +60,18 @@ impl Store {
         let mut store =
             Self::over(url, settings.pool_size, timeout, sessions)?.with_call_timeout(settings.call_timeout);
         if let Some(url) = &settings.direct_url {
-            store.direct = Some((pool(url, DIRECT, timeout, true)?, mask_url(url).into()));
+            store.beside = pool(url, DIRECT, timeout, true)?;
+            store.direct_url = Some(mask_url(url).into());
         }
         Ok(store)
     }
 
     fn over(url: &str, pool_size: u32, timeout: Duration, sessions: bool) -> Result<Self> {
-        let pool = pool(url, pool_size, timeout, sessions)?;
         Ok(Self {
-            pool,
+            pool: pool(url, pool_size, timeout, sessions)?,
+            beside: pool(url, DIRECT, timeout, sessions)?,
             idle: Arc::default(),
-            direct: None,
+            direct_url: None,
             sessions,
             url: mask_url(url).into(),
             call_timeout: CALL_TIMEOUT,
@@ -85,9 +86,9 @@ impl Store {
     pub(crate) async fn reach(&self) -> Result<()> {
         let first = first(&self.pool, &self.url).await?;
         let _closed = first.close().await;
-        let Some((direct, direct_url)) = &self.direct else { return Ok(()) };
+        let Some(direct_url) = &self.direct_url else { return Ok(()) };
 
-        let mut first = self::first(direct, direct_url).await?;
+        let mut first = self::first(&self.beside, direct_url).await?;
         let there = self.in_time(sqlx::query_scalar::<_, String>(WHERE).fetch_one(&mut first)).await;
         let there = there.map_err(|source| Error::Database { url: direct_url.to_string(), source })?;
         let _closed = first.close().await;
@@ -103,14 +104,14 @@ impl Store {
         Ok(())
     }
 
-    /// For what needs a session of its own: notifications, locks of a session.
+    /// For what needs a session of its own: notifications, locks of a session. It takes nothing from the pool.
     pub(super) fn direct(&self) -> &PgPool {
-        self.direct.as_ref().map_or(&self.pool, |(direct, _)| direct)
+        &self.beside
     }
 
     /// Whether a connection can be had that stays on one session.
     pub(crate) fn has_sessions(&self) -> bool {
-        self.sessions || self.direct.is_some()
+        self.sessions || self.direct_url.is_some()
     }
 
     /// The same pool, with another limit for each call.

@@ -46,9 +46,10 @@ use idle::Idle;
 pub struct Store {
     pool: PgPool,
     idle: Arc<Idle>,
-    /// Past the pooler, where `pool` leads to one: for what needs a session, with its URL for messages.
-    /// None means that `pool` does.
-    direct: Option<(PgPool, Arc<str>)>,
+    /// For what needs a session: where `pool` leads to a pooler, past it.
+    beside: PgPool,
+    /// Where that leads when it is not where `pool` does, for messages.
+    direct_url: Option<Arc<str>>,
     /// Whether a connection of `pool` stays on one session, so that what is prepared on it is there the next time.
     sessions: bool,
     /// For messages: the URL without credentials.
@@ -74,14 +75,14 @@ impl Store {
         let closed = async {
             let closing = self.pool.close(); // from here on nothing comes to rest
             self.close_resting().await;
-            if let Some((direct, _)) = &self.direct {
-                direct.close().await;
-            }
+            self.beside.close().await;
             closing.await;
             // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
-            while self.pool.size() > 0 {
-                tokio::time::sleep(Duration::from_millis(1)).await;
-                self.pool.close().await;
+            for pool in [&self.pool, &self.beside] {
+                while pool.size() > 0 {
+                    tokio::time::sleep(Duration::from_millis(1)).await;
+                    pool.close().await;
+                }
             }
         };
         let _bounded = tokio::time::timeout(Duration::from_secs(5), closed).await;

@@ -1,7 +1,7 @@
 //! What a database or a role sets by default and that would change how our statements read, or pgmq's. A session of ours
 //! undoes it; what is as usual is not touched.
 
-use sqlx::{Error, PgConnection};
+use sqlx::{Error, Executor, PgConnection};
 
 /// For every session: how texts are read, what a transaction sees, what PL/pgSQL takes for an error.
 const ALWAYS: [(&str, &str); 7] = [
@@ -46,9 +46,17 @@ const SETTLE: &str = "select count(set_config(s.name, s.value, false))
     from unnest($1::text[], $2::text[]) as s (name, value)
    where current_setting(s.name, true) <> s.value";
 
-/// Makes a session one that reads our statements as they are meant.
+/// The server looks this often whether the client of a statement that takes long is still there. A call that was given up ends with
+/// that; otherwise it would go on, and its retries would stand beside it. Not every system that PostgreSQL runs on can tell.
+const WATCH_CLIENT: &str = "set client_connection_check_interval = '1s'";
+
+/// Makes a session one that reads our statements as they are meant, and that ends with its client.
 pub(super) async fn settle(connection: &mut PgConnection) -> Result<(), Error> {
-    apply(connection, &ALWAYS).await
+    apply(connection, &ALWAYS).await?;
+    match connection.execute(WATCH_CLIENT).await {
+        Err(Error::Database(_)) | Ok(_) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// The same for one that migrates.

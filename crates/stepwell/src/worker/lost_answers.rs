@@ -52,7 +52,8 @@ pub(crate) struct Claiming<'a> {
 impl Claiming<'_> {
     /// The call has failed: when its connection broke, it may have claimed steps all the same.
     pub(crate) fn failed(&self, error: &Error) {
-        if error.is_transient() && error.sqlstate().is_none() {
+        let broke = error.sqlstate().is_none_or(|code| code.starts_with("08") || code.starts_with("57P"));
+        if error.is_transient() && broke {
             let now = Instant::now();
             lock(&self.answers.state).doubt = Some(Doubt { since: now, dated: None, due: now });
             self.answers.doubted.store(true, Relaxed);
