@@ -119,6 +119,34 @@ begin
 end
 $$;
 
+-- Those of these tasks that have a row or are among the dead letters, in no order, and whether they have ended.
+-- Called by: clients that wait. Takes no locks.
+create function stepwell.known_tasks(p_task_ids uuid[]) returns table (task_id uuid, ended boolean)
+language plpgsql stable as $$
+begin
+  return query
+  select t.task_id, t.state in ('complete', 'error', 'cancelled', 'resolved')
+    from unnest(p_task_ids) as i (id) join stepwell.tasks t on t.task_id = i.id
+   union all
+  select i.id, true
+    from unnest(p_task_ids) as i (id) join stepwell.dead_letters d on d.task_id = i.id
+   where d.queue = 'task_requests';
+end
+$$;
+
+-- Those of these that are no tasks at all: without a row, not in the queue, not among the dead letters. One snapshot, in which a
+-- request that is being taken up is in one place or the other. Called by: clients that wait or look tasks up. Takes no locks.
+create function stepwell.unknown_tasks(p_task_ids uuid[]) returns setof uuid
+language plpgsql stable as $$
+begin
+  return query
+  select i.id from unnest(p_task_ids) as i (id)
+   where not exists (select from pgmq.q_task_requests q where q.message ->> 'task_id' = i.id::text) -- as submit_tasks writes it
+     and not exists (select from stepwell.tasks t where t.task_id = i.id)
+     and not exists (select from stepwell.dead_letters d where d.queue = 'task_requests' and d.task_id = i.id);
+end
+$$;
+
 -- How the database is, for metrics: seconds that the oldest transaction has kept dead rows from being removed (of the
 -- sessions that the schema's owner can see: with pg_read_all_stats all, else those of its own roles), dead letters (at
 -- most p_most are counted). Called by: orchestrators, now and then. Takes no locks.

@@ -13,7 +13,7 @@ begin
        and p.proname in ('initialize_tasks', 'begin_task', 'admit_tasks', 'claim_steps', 'report_results', 'release_steps',
                          'release_unhandled', 'apply_results', 'settle_results', 'dispatch_steps', 'wake_due_steps', 'recover_claims',
                          'fail_overdue_tasks', 'bury_message', 'cancel_task', 'retry_task', 'resolve_step',
-                         'remove_finished_tasks', 'finished_tasks')
+                         'remove_finished_tasks', 'finished_tasks', 'known_tasks', 'unknown_tasks')
   loop
     execute pg_catalog.format('alter function %s set enable_seqscan = off', v_function);
     execute pg_catalog.format('alter function %s set random_page_cost = 0.01', v_function);
@@ -30,6 +30,19 @@ alter function stepwell.settle_results set lock_timeout = '200ms';
 -- alone.
 alter function stepwell.advance_tasks set enable_hashjoin = off;
 alter function stepwell.advance_tasks set enable_mergejoin = off;
+
+-- A look-up by the key for each id: however many there are, and whatever the planner believes of a table that was empty just now,
+-- it never reads one whole.
+do $$
+declare
+  v_function regprocedure;
+begin
+  foreach v_function in array array['stepwell.known_tasks(uuid[])', 'stepwell.unknown_tasks(uuid[])']::regprocedure[] loop
+    execute pg_catalog.format('alter function %s set enable_hashjoin = off', v_function);
+    execute pg_catalog.format('alter function %s set enable_mergejoin = off', v_function);
+  end loop;
+end
+$$;
 
 -- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
 alter function stepwell.take_results set enable_nestloop = off;

@@ -40,6 +40,8 @@ language sql immutable as $$
       ('cancel_task', '{client,operator}'),
       ('retry_task', '{client,operator}'),
       ('resolve_step', '{client,operator}'),
+      ('known_tasks', '{client,operator,orchestrator}'),
+      ('unknown_tasks', '{client,operator,orchestrator}'),
       ('queue_status', '{client,operator,orchestrator}'),
       ('queue_metrics', '{operator,orchestrator}'),
       ('database_metrics', '{operator,orchestrator}'),

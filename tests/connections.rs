@@ -165,18 +165,36 @@ async fn a_call_that_waits_for_a_connection_gets_one_that_would_rest() -> Result
 
 #[tokio::test]
 async fn a_call_that_was_given_up_ends_in_the_server_too() -> Result<()> {
+    ends_in_the_server_too(true).await
+}
+
+/// Where the session is a pooler's, which may keep it when its client has gone.
+#[tokio::test]
+async fn a_call_through_a_pooler_that_was_given_up_ends_by_itself() -> Result<()> {
+    ends_in_the_server_too(false).await
+}
+
+async fn ends_in_the_server_too(sessions: bool) -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
     session.register(&chain(1)).await?;
     let task = session.submit_one("test/chain", "{}").await?;
     session.initialize(1).await?;
-    let store =
-        Store::connect(&db.url(), 2, Duration::from_secs(10)).await?.with_call_timeout(Duration::from_millis(200));
+    let mut settings = config()?;
+    settings.database.prepared_statements = Some(sessions);
+    settings.database.pool_size = 2;
+    settings.database.call_timeout = Duration::from_millis(200);
+    let database = link(&db, &settings).await?;
+    let store = database.store();
     let mut other = db.session().await?;
     other.run("begin").await?;
     other.of_task::<bool>("select true from stepwell.tasks where task_id = $1 for update", task).await?;
     for _ in 0..5 {
-        assert!(store.cancel_task(task, None, None).await.unwrap_err().is_timeout());
+        let error = store.cancel_task(task, None, None).await.unwrap_err();
+        assert!(
+            error.is_timeout() && error.to_string().contains("whether the call took effect is not known"),
+            "{error}"
+        );
     }
     let waiting = "select count(*) from pg_stat_activity
                     where datname = current_database() and wait_event_type = 'Lock'";
@@ -184,7 +202,7 @@ async fn a_call_that_was_given_up_ends_in_the_server_too() -> Result<()> {
     eventually("no backend goes on", async || Ok((session.value::<i64>(waiting).await? == 0).then_some(()))).await?;
     other.run("rollback").await?;
     assert_eq!(session.task_state(task).await?, "in_progress");
-    store.close().await;
+    database.close().await;
     drop((session, other));
     db.finish().await
 }

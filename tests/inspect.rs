@@ -84,6 +84,41 @@ async fn a_list_reads_a_page_by_the_primary_key_and_not_the_table() -> Result<()
 }
 
 #[tokio::test]
+async fn a_task_is_looked_up_by_its_id_wherever_it_is() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let requests: Vec<String> = vec![r#"{"workflow":"test/chain","context":{}}"#.to_owned(); 5_000];
+    let queued = session.submit(&requests).await?[4_000].task_id;
+    session
+        .run(
+            "insert into stepwell.dead_letters (queue, message, reason, buried_at)
+             select 'task_requests', jsonb_build_object('task_id', stepwell.uuid_v7(), 'workflow', 'a/b'), 'old', now()
+               from generate_series(1, 5000)",
+        )
+        .await?;
+    let dead: Uuid =
+        session.value("select task_id from stepwell.dead_letters order by dead_letter_id desc limit 1").await?;
+    let nowhere = Uuid::now_v7();
+    let store = store(&db).await?;
+    assert_eq!(store.find_task(queued).await?.state, "pending");
+    assert_eq!(store.find_task(dead).await?.error.as_deref(), Some("old"));
+    assert!(store.find_task(nowhere).await.is_err());
+    let all = [queued, dead, nowhere];
+    assert_eq!(store.known_among(&all).await?, [(dead, true)]);
+    assert_eq!(store.finished_among(&all).await?, [dead]);
+    assert_eq!(store.unknown_among(&all).await?, [nowhere]);
+    store.close().await;
+
+    let reads = "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_user_tables
+                  where relname in ('dead_letters', 'q_task_requests')";
+    let read: i64 = session.value(reads).await?;
+    assert!(read < 100, "{read} rows were read");
+    drop(session);
+    db.discard().await
+}
+
+#[tokio::test]
 async fn migrations_are_pending_applied_different_or_unknown() -> Result<()> {
     let db = TestDatabase::empty().await?;
     let store = store(&db).await?;

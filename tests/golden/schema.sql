@@ -21,7 +21,7 @@ dead_letters
   reason text not null
   enqueued_at timestamp with time zone
   buried_at timestamp with time zone not null
-  task_id uuid default as_uuid((message ->> 'task_id'::text))
+  task_id uuid default stepwell.as_uuid((message ->> 'task_id'::text))
 dispatch_settings
   only_row boolean not null default true
   queue_window integer not null
@@ -79,7 +79,7 @@ steps with (fillfactor=35, autovacuum_vacuum_scale_factor=0.05, autovacuum_analy
   finished_at timestamp with time zone
   run_at timestamp with time zone
   unhandled_since timestamp with time zone
-  state step_state not null
+  state stepwell.step_state not null
   position smallint not null
   waiting_on smallint not null
   attempt smallint not null default 0
@@ -111,7 +111,7 @@ tasks with (fillfactor=45, autovacuum_vacuum_scale_factor=0.05, autovacuum_analy
   workflow_id integer not null
   steps_remaining integer not null
   steps_failed integer not null default 0
-  state task_state not null
+  state stepwell.task_state not null
   priority smallint not null default 0
   idempotency_key text
   concurrency_key text
@@ -157,46 +157,46 @@ workflows
   registered_at timestamp with time zone not null default stepwell.now()
 
 -- constraints
-claims claims_pkey: PRIMARY KEY (claim_id)
-dead_letters dead_letters_pkey: PRIMARY KEY (dead_letter_id)
-dispatch_settings dispatch_settings_boost_check: CHECK ((boost >= '00:00:00'::interval))
-dispatch_settings dispatch_settings_only_row_check: CHECK (only_row)
-dispatch_settings dispatch_settings_pkey: PRIMARY KEY (only_row)
-dispatch_settings dispatch_settings_queue_window_check: CHECK ((queue_window >= 1))
-dispatches dispatches_pkey: PRIMARY KEY (namespace, dispatched_at)
-idempotency_keys idempotency_keys_pkey: PRIMARY KEY (workflow, idempotency_key)
-keyed_steps keyed_steps_pkey: PRIMARY KEY (task_id, "position")
-namespaces namespaces_check: CHECK (((rate IS NULL) = (rate_period IS NULL)))
-namespaces namespaces_concurrency_check: CHECK ((concurrency >= 1))
-namespaces namespaces_pkey: PRIMARY KEY (namespace)
-namespaces namespaces_rate_check: CHECK ((rate >= 1))
-namespaces namespaces_rate_period_check: CHECK ((rate_period > '00:00:00'::interval))
-ready_steps ready_steps_pkey: PRIMARY KEY (namespace, dispatch_at, task_id, "position", attempt)
-step_attempts step_attempts_kind_check: CHECK ((kind = ANY (ARRAY['retryable'::text, 'permanent'::text, 'timeout'::text, 'lost_lease'::text])))
-step_attempts step_attempts_pkey: PRIMARY KEY (task_id, "position", attempt)
-step_timers step_timers_pkey: PRIMARY KEY (due_at, task_id, "position")
-steps steps_pkey: PRIMARY KEY (task_id, "position")
-task_deadlines task_deadlines_pkey: PRIMARY KEY (due_at, task_id)
-task_events task_events_pkey: PRIMARY KEY (event_id)
-tasks tasks_pkey: PRIMARY KEY (task_id)
-touched_keys touched_keys_pkey: PRIMARY KEY (namespace, touch_id)
-unvalidated_tasks unvalidated_tasks_pkey: PRIMARY KEY (task_id)
-workflow_steps workflow_steps_backoff_jitter_check: CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
-workflow_steps workflow_steps_max_attempts_check: CHECK ((max_attempts >= 1))
-workflow_steps workflow_steps_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
-workflow_steps workflow_steps_name_workflow_id_key: UNIQUE (name, workflow_id)
-workflow_steps workflow_steps_pkey: PRIMARY KEY (workflow_id, "position")
-workflow_steps workflow_steps_position_check: CHECK (("position" >= 0))
-workflow_steps workflow_steps_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES workflows(workflow_id) ON DELETE CASCADE
-workflows workflows_check: CHECK (((concurrency_key IS NULL) = (concurrency_limit IS NULL)))
-workflows workflows_concurrency_limit_check: CHECK ((concurrency_limit >= 1))
-workflows workflows_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
-workflows workflows_namespace_check: CHECK ((namespace ~ '^[a-z][a-z0-9_]{0,39}$'::text))
-workflows workflows_namespace_name_version_key: UNIQUE (namespace, name, version)
-workflows workflows_pkey: PRIMARY KEY (workflow_id)
-workflows workflows_priority_check: CHECK (((priority >= '-10'::integer) AND (priority <= 10)))
-workflows workflows_steps_check: CHECK ((steps >= 1))
-workflows workflows_version_check: CHECK (((length(version) >= 1) AND (length(version) <= 64)))
+stepwell.claims claims_pkey: PRIMARY KEY (claim_id)
+stepwell.dead_letters dead_letters_pkey: PRIMARY KEY (dead_letter_id)
+stepwell.dispatch_settings dispatch_settings_boost_check: CHECK ((boost >= '00:00:00'::interval))
+stepwell.dispatch_settings dispatch_settings_only_row_check: CHECK (only_row)
+stepwell.dispatch_settings dispatch_settings_pkey: PRIMARY KEY (only_row)
+stepwell.dispatch_settings dispatch_settings_queue_window_check: CHECK ((queue_window >= 1))
+stepwell.dispatches dispatches_pkey: PRIMARY KEY (namespace, dispatched_at)
+stepwell.idempotency_keys idempotency_keys_pkey: PRIMARY KEY (workflow, idempotency_key)
+stepwell.keyed_steps keyed_steps_pkey: PRIMARY KEY (task_id, "position")
+stepwell.namespaces namespaces_check: CHECK (((rate IS NULL) = (rate_period IS NULL)))
+stepwell.namespaces namespaces_concurrency_check: CHECK ((concurrency >= 1))
+stepwell.namespaces namespaces_pkey: PRIMARY KEY (namespace)
+stepwell.namespaces namespaces_rate_check: CHECK ((rate >= 1))
+stepwell.namespaces namespaces_rate_period_check: CHECK ((rate_period > '00:00:00'::interval))
+stepwell.ready_steps ready_steps_pkey: PRIMARY KEY (namespace, dispatch_at, task_id, "position", attempt)
+stepwell.step_attempts step_attempts_kind_check: CHECK ((kind = ANY (ARRAY['retryable'::text, 'permanent'::text, 'timeout'::text, 'lost_lease'::text])))
+stepwell.step_attempts step_attempts_pkey: PRIMARY KEY (task_id, "position", attempt)
+stepwell.step_timers step_timers_pkey: PRIMARY KEY (due_at, task_id, "position")
+stepwell.steps steps_pkey: PRIMARY KEY (task_id, "position")
+stepwell.task_deadlines task_deadlines_pkey: PRIMARY KEY (due_at, task_id)
+stepwell.task_events task_events_pkey: PRIMARY KEY (event_id)
+stepwell.tasks tasks_pkey: PRIMARY KEY (task_id)
+stepwell.touched_keys touched_keys_pkey: PRIMARY KEY (namespace, touch_id)
+stepwell.unvalidated_tasks unvalidated_tasks_pkey: PRIMARY KEY (task_id)
+stepwell.workflow_steps workflow_steps_backoff_jitter_check: CHECK (((backoff_jitter >= (0)::double precision) AND (backoff_jitter <= (1)::double precision)))
+stepwell.workflow_steps workflow_steps_max_attempts_check: CHECK ((max_attempts >= 1))
+stepwell.workflow_steps workflow_steps_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+stepwell.workflow_steps workflow_steps_name_workflow_id_key: UNIQUE (name, workflow_id)
+stepwell.workflow_steps workflow_steps_pkey: PRIMARY KEY (workflow_id, "position")
+stepwell.workflow_steps workflow_steps_position_check: CHECK (("position" >= 0))
+stepwell.workflow_steps workflow_steps_workflow_id_fkey: FOREIGN KEY (workflow_id) REFERENCES stepwell.workflows(workflow_id) ON DELETE CASCADE
+stepwell.workflows workflows_check: CHECK (((concurrency_key IS NULL) = (concurrency_limit IS NULL)))
+stepwell.workflows workflows_concurrency_limit_check: CHECK ((concurrency_limit >= 1))
+stepwell.workflows workflows_name_check: CHECK ((name ~ '^[a-z][a-z0-9_]{0,62}$'::text))
+stepwell.workflows workflows_namespace_check: CHECK ((namespace ~ '^[a-z][a-z0-9_]{0,39}$'::text))
+stepwell.workflows workflows_namespace_name_version_key: UNIQUE (namespace, name, version)
+stepwell.workflows workflows_pkey: PRIMARY KEY (workflow_id)
+stepwell.workflows workflows_priority_check: CHECK (((priority >= '-10'::integer) AND (priority <= 10)))
+stepwell.workflows workflows_steps_check: CHECK ((steps >= 1))
+stepwell.workflows workflows_version_check: CHECK (((length(version) >= 1) AND (length(version) <= 64)))
 
 -- indexes without a constraint
 CREATE INDEX dead_letters_task_id ON stepwell.dead_letters USING btree (task_id)
@@ -245,7 +245,7 @@ bury_message(p_queue text, p_problem text DEFAULT NULL::text, p_reason text DEFA
 bury_results(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[])
   returns integer, plpgsql volatile, body 235706f5
 cancel_task(p_task_id uuid, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns task_state, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 15f627a4
+  returns stepwell.task_state, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 15f627a4
 check_attempts()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body ccc3735d
 check_dependencies()
@@ -257,18 +257,18 @@ check_messages()
 check_tasks()
   returns TABLE(invariant text, task_id uuid, step text, details text), sql stable, body 0a4632d4
 claim_messages(p_namespace text, p_worker_id text, p_lease interval, p_messages jsonb[], p_times timestamp with time zone[])
-  returns SETOF claimed_step, plpgsql volatile, body 277a9b15
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 277a9b15
 claim_named(p_namespace text, p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_times timestamp with time zone[], p_worker_id text, p_lease interval, p_messages jsonb[] DEFAULT NULL::jsonb[])
-  returns SETOF claimed_step, plpgsql volatile, body 996b0ab5
+  returns SETOF stepwell.claimed_step, plpgsql volatile, body 996b0ab5
 claim_step(p_namespace text, p_task_id uuid, p_position smallint, p_attempt smallint, p_since timestamp with time zone, p_worker_id text, p_lease interval)
-  returns claimed_step, plpgsql volatile, body e1a0bc95
+  returns stepwell.claimed_step, plpgsql volatile, body e1a0bc95
 claim_steps(p_namespace text, p_batch integer, p_worker_id text, p_lease interval)
-  returns SETOF claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 75187a67
+  returns SETOF stepwell.claimed_step, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 75187a67
 close_functions()
   returns void, plpgsql volatile, set search_path=pg_catalog, pg_temp, body e0cf7a07
 concurrency_key(p_path text[], p_context jsonb)
   returns text, sql stable, body 697073e1
-concurrency_left(p_limits namespaces)
+concurrency_left(p_limits stepwell.namespaces)
   returns integer, plpgsql stable, body 6aae8532
 configure_dispatch(p_queue_window integer, p_boost interval)
   returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
@@ -309,7 +309,7 @@ finished_tasks(p_task_ids uuid[])
 free_keys(p_task_ids uuid[])
   returns void, plpgsql volatile, body 69853a7e
 functions_of(p_kind text)
-  returns SETOF name, sql immutable, body 0bbc02a6
+  returns SETOF name, sql immutable, body fe08b126
 gate(p_namespace text, p_steps integer, OUT room integer, OUT before timestamp with time zone, OUT before_task uuid)
   returns record, plpgsql stable, body a7324404
 grant_role(p_role regrole, p_kind text)
@@ -338,12 +338,14 @@ keep_used_workflow()
   returns trigger, plpgsql volatile, body 4af1b3db
 known_namespaces()
   returns SETOF text, sql stable, body 994af0e4
+known_tasks(p_task_ids uuid[])
+  returns TABLE(task_id uuid, ended boolean), plpgsql stable security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, enable_hashjoin=off, enable_mergejoin=off, search_path=pg_catalog, pg_temp, body c15f20c4
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
   returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
 line_up(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_takers text[], p_take integer, OUT handed integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql stable, body 48c3fd2b
 lock_task(p_task_id uuid)
-  returns task_state, plpgsql volatile, body 4177dcfb
+  returns stepwell.task_state, plpgsql volatile, body 4177dcfb
 may_bypass_queue(p_namespace text, p_new boolean)
   returns boolean, plpgsql stable, body ff008400
 messages_in_flight()
@@ -390,7 +392,7 @@ queue_room(p_namespace text, p_window integer, p_enough integer)
   returns integer, plpgsql stable, body c6cd3ce1
 queue_status()
   returns TABLE(namespace text, queued bigint, oldest_at timestamp with time zone, ready bigint, keyed bigint, in_progress bigint, paused_at timestamp with time zone, concurrency integer, rate integer, rate_period interval, waits_for text), plpgsql stable security definer, set search_path=pg_catalog, pg_temp, body fd3aeb6c
-rate_left(p_limits namespaces, p_now timestamp with time zone)
+rate_left(p_limits stepwell.namespaces, p_now timestamp with time zone)
   returns integer, plpgsql volatile, body 79276768
 read_steps(p_messages jsonb[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql immutable, body 76ec274f
@@ -423,12 +425,12 @@ report_results(p_worker_id text, p_results jsonb[])
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 requested_workflows(p_messages jsonb[])
-  returns TABLE(workflow text, version text, workflow_id integer, namespace text, steps smallint, timeout interval, priority smallint, concurrency_key text[], schema_digest text, roots smallint[], defined defined_step[]), sql stable, body a1efe1f8
+  returns TABLE(workflow text, version text, workflow_id integer, namespace text, steps smallint, timeout interval, priority smallint, concurrency_key text[], schema_digest text, roots smallint[], defined stepwell.defined_step[]), sql stable, body a1efe1f8
 require_namespace(p_namespace text)
   returns void, plpgsql volatile, body eb4d6062
 require_queue(p_queue text)
   returns void, plpgsql stable, body dbbf0d3e
-resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state task_state)
+resolve_step(p_task_id uuid, p_step text, p_result jsonb, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text, OUT namespaces text[], OUT state stepwell.task_state)
   returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 3e46b433
 result_traces(p_messages jsonb[])
   returns text, sql immutable, body 9ccad27d
@@ -486,6 +488,8 @@ take_unvalidated_tasks(p_batch integer)
   returns TABLE(task_id uuid, context text, input_schema text), sql volatile security definer, set search_path=pg_catalog, pg_temp, body 4c52726e
 texts(p_array jsonb)
   returns text[], sql immutable, body 82aca014
+unknown_tasks(p_task_ids uuid[])
+  returns SETOF uuid, plpgsql stable security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, enable_hashjoin=off, enable_mergejoin=off, search_path=pg_catalog, pg_temp, body bd0aeb91
 use_fake_clock()
   returns void, plpgsql volatile, body 976aaf6b
 uuid_v7()

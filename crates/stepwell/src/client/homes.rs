@@ -70,22 +70,20 @@ impl Client {
             task_ids.iter().filter_map(|task_id| Some((*task_id, *homes.get(task_id)?))).collect()
         };
         let mut failed = None;
-        // First by the primary key; what has no row yet is looked for in the queues, which have no index on that.
+        // First by the primary key, where nearly all of them are; what has no row yet is looked for in the queues.
         for patience in [None, Some(patience)] {
             let missing: Arc<[Uuid]> = task_ids.iter().copied().filter(|id| !found.contains_key(id)).collect();
             let mut missing_still: HashSet<Uuid> = missing.iter().copied().collect();
             if missing.is_empty() {
                 break;
             }
-            // Tasks of their own, so that a look that is not waited for ends by itself and keeps its connection.
             let mut looks: FuturesUnordered<_> = (0..self.databases.count())
                 .map(|place| {
                     let (client, missing) = (self.clone(), missing.clone());
-                    tokio::spawn(async move { (place, client.look_at(place, &missing, patience).await) })
+                    async move { (place, client.look_at(place, missing, patience).await) }
                 })
                 .collect();
-            while let Some(look) = looks.next().await {
-                let Ok((place, look)) = look else { continue };
+            while let Some((place, look)) = looks.next().await {
                 match look {
                     Ok(task_ids) => {
                         self.homes.note(place, task_ids.iter().copied());
@@ -106,14 +104,19 @@ impl Client {
     }
 
     /// Those of these tasks that one database has: quickly by its table, or, with patience, wherever they are.
-    async fn look_at(&self, place: usize, task_ids: &[Uuid], patience: Option<Duration>) -> Result<HashSet<Uuid>> {
-        let database = self.databases.at(place)?;
-        let Some(patience) = patience else {
-            let look = tokio::time::timeout(LOOK, database.store().tasks_among(task_ids)).await;
-            return Ok(look.unwrap_or_else(|_| Ok(Vec::new()))?.into_iter().collect());
-        };
-        let unknown = persist_for(database, patience, || database.store().unknown_among(task_ids)).await?;
-        let unknown: HashSet<Uuid> = unknown.into_iter().collect();
-        Ok(task_ids.iter().copied().filter(|task_id| !unknown.contains(task_id)).collect())
+    async fn look_at(&self, place: usize, task_ids: Arc<[Uuid]>, patience: Option<Duration>) -> Result<HashSet<Uuid>> {
+        let database = self.databases.at(place)?.clone();
+        let store = database.store().clone();
+        let look = store.see_through(async move {
+            let store = database.store();
+            let Some(patience) = patience else {
+                let look = tokio::time::timeout(LOOK, store.tasks_among(&task_ids)).await;
+                return Ok(look.unwrap_or_else(|_| Ok(Vec::new()))?.into_iter().collect());
+            };
+            let unknown = persist_for(&database, patience, || store.unknown_among(&task_ids)).await?;
+            let unknown: HashSet<Uuid> = unknown.into_iter().collect();
+            Ok(task_ids.iter().copied().filter(|task_id| !unknown.contains(task_id)).collect())
+        });
+        look.await.unwrap_or_else(|_panicked| Ok(HashSet::new()))
     }
 }

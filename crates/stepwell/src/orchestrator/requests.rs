@@ -83,13 +83,13 @@ impl Requests {
     /// What a client of this process submits: where a worker beside it has nothing to do, the task is made at once, and its first
     /// steps are that worker's. None when there is no such worker, or another client is at it: then requests are handled together.
     ///
-    /// A client may give up half way, and what is claimed must end up at hand: so this is a task of its own.
+    /// A client may give up half way, and what is claimed must end up at hand.
     pub(crate) async fn begin(self: Arc<Self>, request: &str) -> Result<Option<Submitted>> {
         if wanting(&self.database.takers(), 0).is_none() {
             return Ok(None); // the usual one under load, at no cost
         }
-        let request = request.to_owned();
-        tokio::spawn(async move { self.begin_alone(&request).await }).await.unwrap_or(Ok(None))
+        let (store, request) = (self.database.store().clone(), request.to_owned());
+        store.see_through(async move { self.begin_alone(&request).await }).await.unwrap_or(Ok(None))
     }
 
     async fn begin_alone(&self, request: &str) -> Result<Option<Submitted>> {

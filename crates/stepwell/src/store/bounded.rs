@@ -13,7 +13,7 @@ use sqlx::postgres::{PgArguments, PgDatabaseError, PgQueryResult, PgRow, PgSever
 use sqlx::{Connection, Describe, Either, Error, Execute, Executor, PgConnection, Postgres};
 
 use super::idle::Lent;
-use super::Store;
+use super::{session, Store};
 
 /// A connection that is used again only when a call on it has ended: after a call that was given up, nobody knows what the
 /// connection will say next.
@@ -33,11 +33,15 @@ impl Store {
         &self,
         call: impl std::future::Future<Output = Result<T, Error>>,
     ) -> Result<T, Error> {
-        let timed_out = |_| {
-            let message = format!("no answer within {:?} (database.call_timeout)", self.call_timeout);
-            Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
-        };
-        tokio::time::timeout(self.call_timeout, call).await.map_err(timed_out)?
+        tokio::time::timeout(self.call_timeout, call).await.map_err(|_| self.no_answer())?
+    }
+
+    fn no_answer(&self) -> Error {
+        let message = format!(
+            "no answer within {:?} (database.call_timeout); whether the call took effect is not known",
+            self.call_timeout
+        );
+        Error::Io(io::Error::new(io::ErrorKind::TimedOut, message))
     }
 
     /// Makes a call on a connection of the pool, and waits at most `database.call_timeout` for its answer.
@@ -53,7 +57,7 @@ impl Store {
             }
             // Behind a pooler only a transaction stays on one session, and a call takes two turns: what it parsed in the
             // first must be there in the second.
-            let mut transaction = connection.begin().await?;
+            let mut transaction = connection.begin_with(session::begin_bounded(self.call_timeout)).await?;
             let outcome = call(&mut transaction).await;
             match &outcome {
                 Ok(_) => transaction.commit().await?,
@@ -63,8 +67,7 @@ impl Store {
         };
         let Ok(outcome) = tokio::time::timeout(self.call_timeout, work).await else {
             self.doubt_idle_connections();
-            let message = format!("no answer within {:?} (database.call_timeout)", self.call_timeout);
-            return Err(Error::Io(io::Error::new(io::ErrorKind::TimedOut, message)));
+            return Err(self.no_answer());
         };
         if outcome.as_ref().is_err_and(is_of_no_use) {
             self.doubt_idle_connections();
@@ -88,13 +91,13 @@ impl Store {
     fn give_back(&self, lent: Lent) {
         if let Some(mut connection) = self.idle.rest(lent) {
             // The pool asks it for a sign of life first, and that must have an end too.
-            tokio::spawn(tokio::time::timeout(self.call_timeout, connection.return_to_pool()));
+            drop(self.see_through(tokio::time::timeout(self.call_timeout, connection.return_to_pool())));
         }
         if self.pool.is_closed() {
-            tokio::spawn({
+            drop(self.see_through({
                 let store = self.clone();
                 async move { store.close_resting().await }
-            });
+            }));
         }
     }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Acquire, ConnectOptions, Connection, PgConnection, PgPool};
+use tokio_util::task::TaskTracker;
 
 use super::{session, OrFail, Store};
 use crate::address::Address;
@@ -71,6 +72,7 @@ impl Store {
             pool: pool(url, pool_size, timeout, sessions)?,
             beside: pool(url, DIRECT, timeout, sessions)?,
             idle: Arc::default(),
+            unattended: TaskTracker::new(),
             direct_url: None,
             sessions,
             url: mask_url(url).into(),

@@ -17,10 +17,13 @@ mod session;
 mod tasks;
 mod workflows;
 
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::PgPool;
+use tokio::task::JoinHandle;
+use tokio_util::task::TaskTracker;
 
 pub use claims::{AttemptEnd, ClaimedStep};
 pub use definitions::{ClaimedRow, StepDefinition};
@@ -46,6 +49,8 @@ use idle::Idle;
 pub struct Store {
     pool: PgPool,
     idle: Arc<Idle>,
+    /// Calls that end by themselves although nobody waits for them any more; [`close`](Self::close) does.
+    unattended: TaskTracker,
     /// For what needs a session: where `pool` leads to a pooler, past it.
     beside: PgPool,
     /// Where that leads when it is not where `pool` does, for messages.
@@ -76,6 +81,8 @@ impl Store {
             let closing = self.pool.close(); // from here on nothing comes to rest
             self.close_resting().await;
             self.beside.close().await;
+            self.unattended.close();
+            self.unattended.wait().await;
             closing.await;
             // sqlx can overlook a connection that is just on its way back; it would stay open until the pool is dropped.
             for pool in [&self.pool, &self.beside] {
@@ -86,6 +93,15 @@ impl Store {
             }
         };
         let _bounded = tokio::time::timeout(Duration::from_secs(5), closed).await;
+    }
+
+    /// Makes calls that must end by themselves, whether or not somebody waits for them: one that is dropped half way costs its
+    /// connection, and what it did is not known.
+    pub(crate) fn see_through<F>(&self, calls: F) -> JoinHandle<F::Output>
+    where
+        F: Future<Output: Send> + Send + 'static,
+    {
+        self.unattended.spawn(calls)
     }
 
     fn failed(&self, error: sqlx::Error) -> Error {

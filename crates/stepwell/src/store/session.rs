@@ -1,6 +1,8 @@
 //! What a database or a role sets by default and that would change how our statements read, or pgmq's. A session of ours
 //! undoes it; what is as usual is not touched.
 
+use std::time::Duration;
+
 use sqlx::{Error, Executor, PgConnection};
 
 /// For every session: how texts are read, what a transaction sees, what PL/pgSQL takes for an error.
@@ -46,9 +48,19 @@ const SETTLE: &str = "select count(set_config(s.name, s.value, false))
     from unnest($1::text[], $2::text[]) as s (name, value)
    where current_setting(s.name, true) <> s.value";
 
-/// The server looks this often whether the client of a statement that takes long is still there. A call that was given up ends with
-/// that; otherwise it would go on, and its retries would stand beside it. Not every system that PostgreSQL runs on can tell.
+/// The server looks this often whether the client of a statement that takes long is still there. A call that was given up ends
+/// with that; otherwise it would go on, and its retries would stand beside it. Not every system that PostgreSQL runs on can
+/// tell.
 const WATCH_CLIENT: &str = "set client_connection_check_interval = '1s'";
+
+/// Begins a transaction of a session that is not ours to set, and that outlives its client where a pooler keeps it: its statements
+/// end by themselves a little after the caller has given them up, unless the role or database says when.
+pub(super) fn begin_bounded(call_timeout: Duration) -> String {
+    let limit = call_timeout.as_millis().saturating_add(1_000).min(i32::MAX as u128);
+    format!(
+        "begin; select set_config('statement_timeout', '{limit}', true) where current_setting('statement_timeout') = '0'"
+    )
+}
 
 /// Makes a session one that reads our statements as they are meant, and that ends with its client.
 pub(super) async fn settle(connection: &mut PgConnection) -> Result<(), Error> {

@@ -120,16 +120,6 @@ const TASKS: &str = "
            (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
       from stepwell.tasks t join stepwell.workflows w using (workflow_id)";
 
-/// Of $1, the tasks that have a row or are among the dead letters, and whether they have ended.
-const KNOWN: &str = "
-    select k.task_id, k.ended
-      from (select t.task_id, t.state in ('complete', 'error', 'cancelled', 'resolved') as ended
-              from unnest($1::uuid[]) as i (id) join stepwell.tasks t on t.task_id = i.id
-             union all
-            select i.id, true
-              from unnest($1::uuid[]) as i (id) join stepwell.dead_letters d on stepwell.as_uuid(d.message ->> 'task_id') = i.id
-             where d.queue = 'task_requests') k";
-
 impl Store {
     /// Submits requests, each the JSON text that `stepwell.submit_tasks` describes, all or none.
     pub async fn submit_tasks(&self, requests: &[String]) -> Result<Vec<Submitted>> {
@@ -156,8 +146,7 @@ impl Store {
         if let Some(task) = sqlx::query_as(&sql).bind(task_id).fetch_optional(self).await.or_fail(self)? {
             return Ok(task);
         }
-        // The slow look: queues have no index on what is in a message. Between the two looks the task may have got its
-        // row, so this one looks everywhere.
+        // Between the two looks the task may have got its row, so this one looks everywhere.
         sqlx::query_as(&format!(
             "{TASKS}
               where t.task_id = $1
@@ -165,14 +154,14 @@ impl Store {
              select $1, m.state, m.message ->> 'workflow', m.message ->> 'version',
                     coalesce(stepwell.priority_level(m.message ->> 'priority'), 0::smallint),
                     coalesce(m.message -> 'context', '{{}}')::text, m.reason, m.message ->> 'idempotency_key',
-                    m.message ->> 'correlation_id', null, (extract(epoch from m.enqueued_at) * 1e6)::bigint,
+                    m.message ->> 'correlation_id', null, (extract(epoch from coalesce(m.enqueued_at, m.buried_at)) * 1e6)::bigint,
                     (extract(epoch from m.buried_at) * 1e6)::bigint
                from (select 'pending' as state, q.message, null::text as reason, q.enqueued_at, null::timestamptz as buried_at
                        from stepwell.queued_requests q where q.message ->> 'task_id' = $1::text
                      union all
                      select 'error', d.message, d.reason, d.enqueued_at, d.buried_at
                        from stepwell.dead_letters d
-                      where d.queue = 'task_requests' and d.message ->> 'task_id' = $1::text) m
+                      where d.queue = 'task_requests' and d.task_id = $1) m
               limit 1"
         ))
         .bind(task_id)
@@ -238,38 +227,25 @@ impl Store {
 
     /// Those of these tasks that have ended, in no order.
     pub async fn finished_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        let known = sqlx::query_as(&format!("{KNOWN} where k.ended")).bind(task_ids).fetch_all(self).await;
-        let known: Vec<(Uuid, bool)> = known.or_fail(self)?;
-        Ok(known.into_iter().map(|(task_id, _)| task_id).collect())
+        sqlx::query_scalar("select task_id from stepwell.known_tasks($1) where ended")
+            .bind(task_ids)
+            .fetch_all(self)
+            .await
+            .or_fail(self)
     }
 
     /// Those of these tasks that are not in the queue any more, in no order, and whether they have ended.
     pub async fn known_among(&self, task_ids: &[Uuid]) -> Result<Vec<(Uuid, bool)>> {
-        sqlx::query_as(KNOWN).bind(task_ids).fetch_all(self).await.or_fail(self)
+        sqlx::query_as("select task_id, ended from stepwell.known_tasks($1)")
+            .bind(task_ids)
+            .fetch_all(self)
+            .await
+            .or_fail(self)
     }
 
-    /// Which of these are no tasks at all: without a row, not in the queue, not among the dead letters. One snapshot, in
-    /// which a request that is being taken up is in one place or the other.
+    /// Which of these are no tasks at all: without a row, not in the queue, not among the dead letters.
     pub async fn unknown_among(&self, task_ids: &[Uuid]) -> Result<Vec<Uuid>> {
-        // Ids in requests are texts, nearly always as PostgreSQL writes them; to cast them all takes ten times as long. Not
-        // exists: with many of both, "not in" would compare each with each. Offset 0: so that no messages come into the hash table.
-        sqlx::query_scalar(
-            "with unseen as materialized (
-               select i.id from unnest($1::uuid[]) as i (id)
-                where not exists (select from (select r.message ->> 'task_id' as id from stepwell.queued_requests r offset 0) q
-                                   where q.id = i.id::text)
-             ), missing as materialized (
-               select id from unseen where not exists (select from stepwell.tasks t where t.task_id = id)
-             )
-             select m.id from missing m
-              where not exists (select from stepwell.queued_requests q where stepwell.as_uuid(q.message ->> 'task_id') = m.id)
-                and not exists (select from stepwell.dead_letters d
-                                 where d.queue = 'task_requests' and stepwell.as_uuid(d.message ->> 'task_id') = m.id)",
-        )
-        .bind(task_ids)
-        .fetch_all(self)
-        .await
-        .or_fail(self)
+        sqlx::query_scalar("select stepwell.unknown_tasks($1)").bind(task_ids).fetch_all(self).await.or_fail(self)
     }
 
     /// Why a task is not finished, in words.
