@@ -4,6 +4,7 @@
 mod support;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Result;
 use stepwell::store::ClaimedStep;
@@ -373,6 +374,45 @@ async fn a_lock_timeout_of_the_database_loses_no_result() -> Result<()> {
     assert_eq!(session.count("dead_letters").await?, 0);
     assert_eq!(session.value::<i64>("select count(*) from stepwell.tasks where state = 'complete'").await?, 50);
     drop((session, other));
+    worker.stop(PATIENCE).await;
+    of_worker.close().await;
+    orchestrator.stop().await?;
+    db.finish().await
+}
+
+/// What PostgreSQL has no memory for comes in smaller batches, and old tasks leave in smaller ones.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_there_is_no_memory_for_goes_in_smaller_batches() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session
+        .run(
+            "create function public.refuse_many() returns trigger language plpgsql as
+               'begin
+                  if (select count(*) from changed) > 4 then
+                    raise exception ''out of memory'' using errcode = ''53200'';
+                  end if;
+                  return null;
+                end';
+             create trigger refuse_new after insert on stepwell.tasks referencing new table as changed
+               for each statement execute function public.refuse_many();
+             create trigger refuse_old after delete on stepwell.tasks referencing old table as changed
+               for each statement execute function public.refuse_many()",
+        )
+        .await?;
+    let mut config = config()?;
+    config.retention.finished = Some(Duration::from_millis(1));
+    config.retention.cycle = Duration::from_millis(100);
+    session.register(&chain(1)).await?;
+    session.submit(&vec![r#"{"workflow":"test/chain","context":{}}"#; 20]).await?;
+    let orchestrator = orchestrator(&db, &config).await?;
+    eventually("all have begun", async || Ok((session.count("tasks").await? == 20).then_some(()))).await?;
+    let of_worker = support::runtime::link(&db, &config).await?;
+    let handlers = Handlers::new().with("a", |_: Arc<ClaimedStep>| async { Ok("1".to_owned()) });
+    let worker = worker(&of_worker, 5, handlers).await?;
+    eventually("all are done, and removed", async || Ok((session.count("tasks").await? == 0).then_some(()))).await?;
+    assert_eq!(session.count("dead_letters").await?, 0);
+    drop(session);
     worker.stop(PATIENCE).await;
     of_worker.close().await;
     orchestrator.stop().await?;

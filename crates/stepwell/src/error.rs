@@ -269,12 +269,17 @@ impl Error {
     }
 
     /// Whether a statement waited too long for a lock (SQLSTATE class 55), or took longer than it may (57014), or no answer came in
-    /// time: less at a time may get through.
+    /// time.
     pub fn is_timeout(&self) -> bool {
         match self {
             Self::Database { source: sqlx::Error::Io(error), .. } => error.kind() == std::io::ErrorKind::TimedOut,
             _ => matches!(self.sqlstate(), Some(code) if code.starts_with("55") || code == "57014"),
         }
+    }
+
+    /// Whether less at a time may get through: there was no time for all of it, or no memory (53200).
+    pub(crate) fn asks_for_less(&self) -> bool {
+        self.is_timeout() || self.sqlstate().as_deref() == Some("53200")
     }
 
     /// Whether a lock was not to be had in time (SQLSTATE 55P03).

@@ -74,8 +74,8 @@ pub(super) async fn run<H: Hop>(
                 batch = batch.saturating_mul(2).min(largest);
             }
             Err(error) if error.is_transient() => {
-                if error.is_timeout() {
-                    batch = (batch / 2).max(1); // less may get through in that time
+                if error.asks_for_less() {
+                    batch = (batch / 2).max(1);
                 }
                 pause(backoff.failed(&error), &shutdown).await;
             }

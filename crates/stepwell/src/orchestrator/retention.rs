@@ -20,6 +20,7 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
     let settings = database.config().retention.clone();
     let mut backoff = database.backoff("retention");
     let pulse = database.pulse("retention", settings.cycle);
+    let mut batch = settings.batch;
     while !shutdown.is_cancelled() {
         // With jitter, so that of several orchestrators one finds most of the work.
         let until_next = settings.cycle.mul_f64(rand::rng().random_range(0.5..=1.0));
@@ -27,30 +28,40 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, shutdown: Cance
         if shutdown.is_cancelled() {
             return;
         }
-        match sweep(&database, &totals, &pulse, &shutdown).await {
+        match sweep(&database, &totals, &pulse, &shutdown, batch).await {
             Ok(()) => {
                 backoff.succeeded();
+                batch = batch.saturating_mul(2).min(settings.batch);
                 pulse.succeeded();
             }
             Err(error) => {
                 pulse.turned();
+                if error.asks_for_less() {
+                    batch = (batch / 2).max(1);
+                }
                 pause(backoff.failed(&error), &shutdown).await;
             }
         }
     }
 }
 
-/// Once through all that is old.
-async fn sweep(database: &Database, totals: &Totals, pulse: &Pulse, shutdown: &CancellationToken) -> Result<()> {
+/// Once through all that is old, `batch` rows at a time.
+async fn sweep(
+    database: &Database,
+    totals: &Totals,
+    pulse: &Pulse,
+    shutdown: &CancellationToken,
+    batch: u32,
+) -> Result<()> {
     let (settings, store) = (&database.config().retention, database.store());
     let mut after = None;
     let mut tasks = 0;
     while !shutdown.is_cancelled() && (settings.finished.is_some() || settings.failed.is_some()) {
-        let removed = store.remove_finished_tasks(after, settings.batch, settings.finished, settings.failed).await?;
+        let removed = store.remove_finished_tasks(after, batch, settings.finished, settings.failed).await?;
         totals.removed(removed.removed);
         pulse.succeeded();
         tasks += removed.removed;
-        if removed.looked_at.unsigned_abs() < settings.batch {
+        if removed.looked_at.unsigned_abs() < batch {
             break;
         }
         after = removed.last_id;
@@ -58,18 +69,18 @@ async fn sweep(database: &Database, totals: &Totals, pulse: &Pulse, shutdown: &C
     }
     let mut letters = 0;
     while let (Some(age), false) = (settings.dead_letters, shutdown.is_cancelled()) {
-        let removed = store.remove_dead_letters(settings.batch, age).await?;
+        let removed = store.remove_dead_letters(batch, age).await?;
         letters += removed;
         pulse.succeeded();
-        if removed.unsigned_abs() < settings.batch {
+        if removed.unsigned_abs() < batch {
             break;
         }
         pause(BREATH, shutdown).await;
     }
     while let (Some(age), false) = (settings.failed, shutdown.is_cancelled()) {
-        let removed = store.remove_events(settings.batch, age).await?; // of no task: those of a task go with it
+        let removed = store.remove_events(batch, age).await?; // of no task: those of a task go with it
         pulse.succeeded();
-        if removed.unsigned_abs() < settings.batch {
+        if removed.unsigned_abs() < batch {
             break;
         }
         pause(BREATH, shutdown).await;

@@ -30,8 +30,8 @@ pub(super) async fn run(database: Database, totals: Arc<Totals>, finished: Finis
             }
             Err(error) => {
                 pulse.turned();
-                if error.is_timeout() {
-                    batch = (batch / 2).max(1); // less may get through in that time
+                if error.asks_for_less() {
+                    batch = (batch / 2).max(1);
                 }
                 pause(backoff.failed(&error), &shutdown).await;
             }

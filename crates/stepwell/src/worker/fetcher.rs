@@ -125,7 +125,7 @@ async fn claim_from(shared: &Shared, lane: &Lane, namespace: &str, mut batch: u3
                 }
                 return Ok(Vec::new());
             }
-            Err(error) if error.is_timeout() && batch > 1 => batch /= 2, // less may get through in that time
+            Err(error) if error.asks_for_less() && batch > 1 => batch /= 2,
             Ok(mut steps) => {
                 mark(lane, &mut steps, started, since);
                 return Ok(steps);

@@ -237,7 +237,7 @@ async fn send(taker: &Taker, batch: Vec<Report>) -> bool {
             Err(error) => {
                 uncertain |= error.is_transient();
                 tokio::time::sleep(backoff.failed(&error)).await;
-                if error.is_timeout() && part.len() > 1 {
+                if error.asks_for_less() && part.len() > 1 {
                     parts.push(part.split_off(part.len() / 2)); // less may get through in that time
                 }
                 parts.push(part);
