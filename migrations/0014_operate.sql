@@ -75,7 +75,8 @@ end
 $$;
 
 -- Removes finished tasks, with all that belongs to them: complete, cancelled and resolved ones that finished p_finished
--- ago, those in error p_failed ago (null: never). Looks at up to p_batch tasks after the id p_after, oldest first, so
+-- ago, those in error p_failed ago (null: never). One that was cancelled while a worker is at it stays until that has reported, or
+-- its claim has expired. Looks at up to p_batch tasks after the id p_after, oldest first, so
 -- that a transaction stays small however much there is to keep.
 -- Called by: the retention loop, with the last id that it got, and from the start when nothing more was looked at.
 -- Locks: tasks by id (SKIP LOCKED).
@@ -98,6 +99,7 @@ begin
      where t.task_id in (select o.task_id from oldest o)
        and ((t.state in ('complete', 'cancelled', 'resolved') and t.finished_at < v_now - p_finished)
             or (t.state = 'error' and t.finished_at < v_now - p_failed))
+       and t.task_id not in (select unnest(c.task_ids) from stepwell.claims c)
      order by t.task_id for update skip locked
   )
   select (select count(*) from oldest), (select max(o.task_id::text)::uuid from oldest o),

@@ -456,15 +456,21 @@ end
 $$;
 
 -- Writes what the configuration says of queues' windows and of priorities. Called by: orchestrators when they start; the
--- last that says something else is heard. Locks: the one row of dispatch_settings, when it changes.
+-- last that says something else is heard. Locks: the one row of dispatch_settings, when it changes. Raises SW003 for what the
+-- configuration would refuse.
 create function stepwell.configure_dispatch(p_queue_window integer, p_boost interval) returns void
-language sql as $$
+language plpgsql as $$
+begin
+  if (p_queue_window between 1 and 1000000 and p_boost between interval '0' and interval '365 days') is not true then
+    raise exception 'configure_dispatch: a window is 1 to 1,000,000 steps, a boost 0 to 365 days' using errcode = 'SW003';
+  end if;
   update stepwell.dispatch_settings d set queue_window = p_queue_window, boost = p_boost
-   where (d.queue_window, d.boost) is distinct from (p_queue_window, p_boost)
+   where (d.queue_window, d.boost) is distinct from (p_queue_window, p_boost);
+end
 $$;
 
 -- Limits a namespace: at most p_concurrency steps of it in its queue and in work together, and at most p_rate steps that
--- come into its queue within any p_rate_period. Null: no such limit. What is in the queue stays there.
+-- come into its queue within any p_rate_period, 100 ms to a day. Null: no such limit. What is in the queue stays there.
 -- Called by: clients. Locks: the namespace's row. Raises SW006 when there is no such namespace, SW003 for a limit that is none.
 create function stepwell.limit_namespace(
   p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval,
@@ -473,8 +479,9 @@ create function stepwell.limit_namespace(
 language plpgsql as $$
 begin
   perform stepwell.require_namespace(p_namespace);
-  if p_concurrency < 1 or p_rate < 1 or p_rate_period <= interval '0' or (p_rate is null) <> (p_rate_period is null) then
-    raise exception 'limit_namespace: concurrency and rate must be at least 1, and a rate needs a period'
+  if p_concurrency < 1 or p_rate < 1 or (p_rate is null) <> (p_rate_period is null)
+     or p_rate_period not between interval '100 ms' and interval '1 day' then
+    raise exception 'limit_namespace: concurrency and rate must be at least 1, and a rate needs a period of 100 ms to a day'
       using errcode = 'SW003';
   end if;
   insert into stepwell.namespaces as n (namespace, concurrency, rate, rate_period)

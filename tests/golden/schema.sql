@@ -271,7 +271,7 @@ concurrency_key(p_path text[], p_context jsonb)
 concurrency_left(p_limits stepwell.namespaces)
   returns integer, plpgsql stable, body 6aae8532
 configure_dispatch(p_queue_window integer, p_boost interval)
-  returns void, sql volatile security definer, set search_path=pg_catalog, pg_temp, body 346d7140
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body ce94f677
 count_step_results(p_most integer)
   returns integer, plpgsql stable, body cbe7cf67
 count_steps(p_namespace text, p_steps integer)
@@ -341,7 +341,7 @@ known_namespaces()
 known_tasks(p_task_ids uuid[])
   returns TABLE(task_id uuid, ended boolean), plpgsql stable security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, enable_hashjoin=off, enable_mergejoin=off, search_path=pg_catalog, pg_temp, body c15f20c4
 limit_namespace(p_namespace text, p_concurrency integer, p_rate integer, p_rate_period interval, p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)
-  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 6868a5ad
+  returns void, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body b7efeb3d
 line_up(p_namespaces text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_takers text[], p_take integer, OUT handed integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql stable, body 48c3fd2b
 lock_task(p_task_id uuid)
@@ -413,7 +413,7 @@ remove_dead_letters(p_batch integer, p_age interval)
 remove_events(p_batch integer, p_age interval)
   returns integer, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body fba9e5fd
 remove_finished_tasks(p_after uuid, p_batch integer, p_finished interval, p_failed interval, OUT looked_at integer, OUT removed integer, OUT last_id uuid)
-  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 04699461
+  returns record, plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body fd9c08fa
 reopen_task(p_task_id uuid, p_steps integer)
   returns void, plpgsql volatile, body df74d4e6
 replay_dead_letters(p_ids bigint[], p_reason text DEFAULT NULL::text, p_actor text DEFAULT NULL::text)

@@ -70,6 +70,11 @@ impl Session {
         sqlx::query_scalar(sql).bind(task).fetch_one(&mut self.connection).await
     }
 
+    /// All rows of a statement.
+    pub async fn rows<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(&mut self, sql: &str) -> Answer<Vec<T>> {
+        sqlx::query_as(sql).fetch_all(&mut self.connection).await
+    }
+
     /// What the database says about a task, in a row of any shape.
     pub async fn row<T: for<'r> FromRow<'r, PgRow> + Send + Unpin>(&mut self, sql: &str, task: Uuid) -> Answer<T> {
         sqlx::query_as(sql).bind(task).fetch_one(&mut self.connection).await
