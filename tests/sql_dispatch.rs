@@ -555,10 +555,16 @@ async fn a_limit_that_is_none_is_refused() -> Result<()> {
         ("'test', null, 5, null", "SW003"),
         ("'test', null, null, '1 s'", "SW003"),
         ("'test', null, 5, '-1 s'", "SW003"),
+        ("'test', null, 5, '1 us'", "SW003"),
+        ("'test', null, 5, '1 month'", "SW003"),
         ("'nowhere', 1, null, null", "SW006"),
     ] {
         let refused = session.run(&format!("select stepwell.limit_namespace({limits})")).await;
         assert_eq!(sqlstate(refused).as_deref(), Some(state), "{limits}");
+    }
+    for settings in ["0, '1 s'", "1, '-1 s'", "1, '178000000 years'", "null, '1 s'", "1, null"] {
+        let refused = session.run(&format!("select stepwell.configure_dispatch({settings})")).await;
+        assert_eq!(sqlstate(refused).as_deref(), Some("SW003"), "{settings}");
     }
     drop(session);
     db.finish().await

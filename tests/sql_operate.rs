@@ -255,6 +255,23 @@ async fn events_that_belong_to_no_task_are_removed_in_time() -> Result<()> {
 }
 
 #[tokio::test]
+async fn a_cancelled_task_that_a_worker_is_at_is_removed_when_that_has_reported() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    let task = session.start(&chain(1)).await?;
+    let step = session.claim_one().await?;
+    session.cancel(task).await?;
+    let remove = "select removed from stepwell.remove_finished_tasks(null, 10, interval '-1 s', interval '-1 s')";
+    assert_eq!(session.value::<i32>(remove).await?, 0);
+    session.report(&[complete(&step, "1")]).await?;
+    assert_eq!(session.apply(10).await?.stale, 1);
+    assert_eq!(session.value::<i32>(remove).await?, 1);
+    assert_eq!((session.count("tasks").await?, session.count("dead_letters").await?), (0, 0));
+    drop(session);
+    db.finish().await
+}
+
+#[tokio::test]
 async fn an_event_keeps_the_role_beside_who_it_says_it_was() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
