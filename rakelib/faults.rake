@@ -7,11 +7,12 @@ namespace :test do
   desc "Break processes, connections and PostgreSQL at length (about 20 minutes), and print what became of the tasks"
   task faults: %w[compile faults:rust faults:processes]
 
-  # Races of sessions and random histories against the model: tests/races.rs, tests/properties.rs.
+  # Races of sessions, random histories against the model, odd calls: races.rs, properties.rs, sql_fuzz.rs in tests/.
+  # They run side by side: each waits for the database most of the time.
   task "faults:rust" do
-    Project.heading "races and random histories"
+    Project.heading "races, random histories and odd calls"
     sh({ "STEPWELL_FAULTS" => "full" }, "cargo", "nextest", "run", "-p", "stepwell", "--status-level", "slow",
-       "-E", "binary(races) | binary(properties)") # side by side: each waits for the database most of the time
+       "-E", "binary(races) | binary(properties) | binary(sql_fuzz)")
   end
 
   task "faults:processes" do

@@ -25,7 +25,7 @@ RSpec.describe "steps that kill their worker each time", :faults do
   end
 
   it "end in error after their attempts, and the pool goes on with the rest" do
-    crew(known: %i[recovered], STEPWELL__WORKER__LEASE: "1s", WORKFLOWS: "load poison")
+    crew(known: %i[recovered failed], STEPWELL__WORKER__LEASE: "1s", WORKFLOWS: "load poison")
     poison, healthy = crew.muster(orchestrator: 1, worker: 2, client: 2).last(2)
     poison.puts("feed 3000000 #{poisonous}")
     healthy.puts("feed 1 #{bystanders}")
@@ -37,5 +37,6 @@ RSpec.describe "steps that kill their worker each time", :faults do
                     where name = 'deadly' group by 1")
     expect(errors).to eq("lost_lease|#{poisonous * attempts}")
     conclude(again: deaths * Specs::Faults::HELD_BY_WORKER)
+    expect(crew.logs.each_value.sum { |log| log.count(:failed) }).to eq(poisonous)
   end
 end

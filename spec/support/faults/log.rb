@@ -10,7 +10,8 @@ module Specs
         refused: /\A\S+ WARN WORKER the lease on (the step was lost, its result|steps that had not been started was)/,
         unreturned: /\A\S+ WARN WORKER steps could not be given back/,
         unhandled: /\A\S+ WARN WORKER this worker has no handler for the step, it goes back for another /,
-        buried: /\A\S+ WARN QUEUE a message that cannot be handled goes to the dead letters /
+        failed: /\A\S+ WARN TASK finished .* state=error /,
+        buried: /\A\S+ WARN QUEUE a message that cannot be handled has gone to the dead letters /
       }.freeze
 
       # Warnings of trouble of one process for one outage: one, for all its loops and calls.
