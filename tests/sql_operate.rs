@@ -279,8 +279,15 @@ async fn an_event_keeps_the_role_beside_who_it_says_it_was() -> Result<()> {
     let task = session.submit_one("test/chain", "{}").await?;
     session.run(&format!("select stepwell.cancel_task('{task}', 'a reason', 'somebody else')")).await?;
     let who = session
-        .of_task::<String>("select actor || ' ' || database_user from stepwell.task_events where task_id = $1", task);
-    assert_eq!(who.await?, format!("somebody else {}", session.value::<String>("select session_user::text").await?));
+        .of_task::<String>("select actor || ' ' || database_user from stepwell.task_events where task_id = $1", task)
+        .await?;
+    let role = session.value::<String>("select session_user::text").await?;
+    assert_eq!(who, format!("somebody else {role}"));
+    let store = Store::connect(&db.url(), 2, Duration::from_secs(10)).await?;
+    let events = store.find_events(task).await?;
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].actor.as_deref(), events[0].database_user.as_str()), (Some("somebody else"), role.as_str()));
+    store.close().await;
     drop(session);
     db.finish().await
 }

@@ -187,7 +187,7 @@ RSpec.describe "stepwell task" do
       expect(ran.out).to match(%r{^second +resolved +1/3 +.* first\n})
       expect(ran.out).to match(/^second +1 +permanent +.*Stepwell::PermanentError \(ADDRESS\) no such address\n/)
       expect(ran.out).to match(/^first +{"total": 1180591620717411303424}\nsecond +{"label": 7}\n/)
-      expect(ran.out).to match(/^resolve +anna +.* by phone +{"step": "second"}\n/)
+      expect(ran.out).to match(/^resolve +anna \(as stepwell\) +.* by phone +{"step": "second"}\n/)
     end
 
     it "is complete and exact as JSON" do
@@ -205,6 +205,18 @@ RSpec.describe "stepwell task" do
       times = [json["created_at"], json["finished_at"], json["steps"][1]["attempts"][0]["finished_at"]]
       expect(times.map { |time| Time.iso8601(time) }).to all(be_within(60).of(Time.now))
       expect(Time.iso8601(json["finished_at"])).to eq(task.finished_at)
+    end
+
+    it "names the database's role beside who somebody says that he is" do
+      define_single { |_| 1 }
+      start_orchestrator
+      task = Stepwell.submit("spec/single")
+      stepwell("task", "cancel", task.id, "--actor", "anna")
+
+      expect(stepwell("task", "show", task.id, "--json").json["events"])
+        .to match([include("kind" => "cancel", "actor" => "anna", "database_user" => "stepwell")])
+      psql("update stepwell.task_events set actor = database_user")
+      expect(stepwell("task", "show", task.id).out).to match(/^cancel +stepwell +/)
     end
 
     it "knows no such task" do

@@ -80,6 +80,20 @@ RSpec.describe "least-privilege roles" do
     relations.each_line(chomp: true) { |name| psql("select from stepwell.#{name}", url: url_of("operator")) }
   end
 
+  it "stand with what was done, whoever the caller says that he is" do
+    define_single { |_| 1 }
+    start_orchestrator
+    task = Stepwell.submit("spec/single")
+    run = run_ruby('puts Stepwell.task($stdin.gets.chomp).cancel(actor: "anna").state',
+                   env: { "DATABASE_URL" => url_of("operator") })
+    run.puts(task.id)
+    expect(run.gets).to eq("cancelled")
+    expect(run.wait).to be_success
+
+    expect(task.events.map(&:to_h))
+      .to match([include(kind: :cancel, actor: "anna", database_user: role("operator"))])
+  end
+
   it "are named, with what to do, by a role that lacks its privileges" do
     psql("drop owned by #{role("worker")}")
     expect { Stepwell::Worker.new(namespaces: "where", database_url: url_of("worker")).start }

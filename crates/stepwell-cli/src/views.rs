@@ -72,6 +72,7 @@ pub(crate) struct Attempt {
 pub(crate) struct EventView {
     kind: String,
     actor: Option<String>,
+    database_user: String,
     reason: Option<String>,
     details: Option<Json>,
     happened_at: String,
@@ -156,6 +157,7 @@ impl EventView {
         Ok(Self {
             kind: event.kind,
             actor: event.actor,
+            database_user: event.database_user,
             reason: event.reason,
             details: event.details.map(raw).transpose()?,
             happened_at: timestamp(event.happened_at),

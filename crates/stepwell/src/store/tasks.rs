@@ -87,8 +87,10 @@ pub struct StepRow {
 pub struct EventRow {
     /// `cancel`, `retry`, `resolve`, `replay` or `deadline`.
     pub kind: String,
-    /// Who.
+    /// Who, as the caller said.
     pub actor: Option<String>,
+    /// The role that was logged in at the database.
+    pub database_user: String,
     /// Why.
     pub reason: Option<String>,
     /// More, such as the step: JSON text.
@@ -205,7 +207,8 @@ impl Store {
     /// What people and rules did to a task, oldest first.
     pub async fn find_events(&self, task_id: Uuid) -> Result<Vec<EventRow>> {
         sqlx::query_as(
-            "select kind, actor, reason, details::text, (extract(epoch from happened_at) * 1e6)::bigint as happened_at
+            "select kind, actor, database_user::text, reason, details::text,
+                    (extract(epoch from happened_at) * 1e6)::bigint as happened_at
                from stepwell.task_events where task_id = $1 order by event_id",
         )
         .bind(task_id)

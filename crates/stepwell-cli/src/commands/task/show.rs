@@ -151,11 +151,19 @@ fn events(session: &Session, events: &[EventRow]) -> String {
     for event in events {
         table.row([
             event.kind.clone(),
-            event.actor.clone().unwrap_or_default(),
+            who(event),
             humane::ago(event.happened_at),
             event.reason.clone().unwrap_or_default(),
             event.details.clone().unwrap_or_default(),
         ]);
     }
     table.render(&[1, 2])
+}
+
+/// Whoever the caller said it was, and the database's role where that is another.
+fn who(event: &EventRow) -> String {
+    match &event.actor {
+        Some(actor) if *actor != event.database_user => format!("{actor} (as {})", event.database_user),
+        _ => event.database_user.clone(),
+    }
 }
