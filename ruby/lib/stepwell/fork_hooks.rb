@@ -28,7 +28,7 @@ module Stepwell
     # @param time [Symbol] :before or :after
     # @param number [Integer] of the process
     def run_fork_hooks(time, number)
-      @fork_hooks.fetch(time).each { |hook| hook.call(number) }
+      ActiveRecordConnections.release_after { @fork_hooks.fetch(time).each { |hook| hook.call(number) } }
     end
 
     private

@@ -18,6 +18,8 @@ module Stepwell
 
         # Code that is only loaded when its name is met could not define workflows; and what is loaded now is shared.
         loading("the application") { ::Rails.application.eager_load! }
+      ensure
+        ActiveRecordConnections.release # this thread executes no steps
       end
 
       # @param asked [Array<String>]

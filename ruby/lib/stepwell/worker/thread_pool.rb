@@ -70,6 +70,7 @@ module Stepwell
         end
         ended = true
       ensure
+        ActiveRecordConnections.release # logging and handlers' classes may borrow too
         killed = !ended && (step.nil? || @native.fail(step, Failure.killed))
         start_thread if (killed || owed?) && !@stopping
       end
@@ -84,7 +85,9 @@ module Stepwell
 
         execution = StepExecution.new(step, @native)
         begin
-          result = Tracing.handle(execution, step) { call(handler.new, execution, step.timeout_ms) }
+          result = ActiveRecordConnections.release_after do
+            Tracing.handle(execution, step) { call(handler.new, execution, step.timeout_ms) }
+          end
           @native.complete(step, JsonValue.generate(result))
         rescue JsonValue::Refused => e
           @native.fail(step, Failure.invalid_result(e))
