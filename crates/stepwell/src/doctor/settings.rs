@@ -10,7 +10,7 @@ use crate::store::Store;
 type Rule = (&'static str, fn(&str) -> bool, &'static str, &'static str);
 
 /// Values are as `pg_settings` has them: `on` and `off`, numbers in the setting's own unit.
-const RULES: [Rule; 11] = [
+const RULES: [Rule; 12] = [
     ("fsync", off, "a crash of the machine can destroy the database", "turn it on: alter system set fsync = on"),
     (
         "full_page_writes",
@@ -49,6 +49,12 @@ const RULES: [Rule; 11] = [
         "raise it for this role: alter role … set statement_timeout = '30s'; calls have an end of their own",
     ),
     (
+        "lock_timeout",
+        |value| (1..1_000).contains(&number(value)),
+        "a call that meets a lock for a moment is tried again in smaller batches, instead of waiting for it",
+        "raise it for this role: alter role … set lock_timeout = '10s'; calls have an end of their own",
+    ),
+    (
         "idle_session_timeout",
         |value| (1..60_000).contains(&number(value)),
         "connections that wait for work are closed and made again",
@@ -85,11 +91,14 @@ fn number(value: &str) -> i64 {
 /// One check for each setting that hurts; one for all when none does.
 pub(super) async fn check(store: &Store) -> Result<Vec<Check>, Error> {
     let names: Vec<&str> = RULES.iter().map(|(name, ..)| *name).collect();
-    let values: Vec<(String, String)> = sqlx::query_as("select name, setting from pg_settings where name = any ($1)")
-        .bind(&names)
-        .fetch_all(store)
-        .await
-        .map_err(|source| Error::Database { url: store.masked_url().to_owned(), source })?;
+    // Timeouts as the database or role has them: a call through a pooler has its own.
+    let values: Vec<(String, String)> = sqlx::query_as(
+        "select name, case when name like '%timeout' then reset_val else setting end from pg_settings where name = any ($1)",
+    )
+    .bind(&names)
+    .fetch_all(store)
+    .await
+    .map_err(|source| Error::Database { url: store.masked_url().to_owned(), source })?;
     Ok(judge(&values.into_iter().collect()))
 }
 
@@ -126,6 +135,7 @@ mod tests {
             ("track_counts", "off", "on"),
             ("default_transaction_isolation", "serializable", "read committed"),
             ("statement_timeout", "1000", "0"),
+            ("lock_timeout", "100", "0"),
             ("idle_session_timeout", "500", "0"),
             ("log_statement", "all", "ddl"),
             ("log_min_duration_statement", "0", "-1"),
