@@ -121,6 +121,7 @@ create table stepwell.step_attempts (
   code        text,
   message     text,
   backtrace   jsonb,
+  causes      jsonb,
   context     jsonb,
   metadata    jsonb,
   worker_id   text,

@@ -101,10 +101,10 @@ begin
      order by s.task_id, s.position, r.ordinality
   ), recorded as (
     insert into stepwell.step_attempts
-           (task_id, position, attempt, kind, error_class, code, message, backtrace, context, metadata,
+           (task_id, position, attempt, kind, error_class, code, message, backtrace, causes, context, metadata,
             worker_id, started_at, finished_at)
     select f.task_id, f.position, f.attempt, f.kind, f.error ->> 'class', f.error ->> 'code', f.error ->> 'message',
-           f.error -> 'backtrace', f.error -> 'context', f.message -> 'metadata',
+           f.error -> 'backtrace', f.error -> 'causes', f.error -> 'context', f.message -> 'metadata',
            f.worker_id, f.started_at, f.reported_at
       from failures f
   ), timed as (

@@ -80,7 +80,7 @@ RSpec.describe "Stepwell.configure" do
       ->(c) { c.worker.lease = Float::INFINITY } => /worker.lease = never: must be a duration with its unit/,
       ->(c) { c.worker.lease = Float::NAN } => /worker.lease: the value: NaN is no number of seconds/,
       ->(c) { c.worker.lease = Time.at(0) } => /\AStepwell.configure: worker.lease: is not JSON: a Time/,
-      ->(c) { c.worker.lease = "\xFF" } => /worker.lease: is not JSON: text that is not valid UTF-8/,
+      ->(c) { c.worker.lease = "\xFF" } => /worker.lease: is not JSON: a String that is not UTF-8/,
       ->(c) { c.masking.keys = ["pin", "\xFF".b] } => /\AStepwell.configure: .*/,
       ->(c) { c.worker.concurrency = 1.5 } => /worker.concurrency = 1.5: must be a whole number, and not negative/,
       ->(c) { c.worker.concurrency = -1 } => /worker.concurrency = -1: must be a whole number, and not negative/,

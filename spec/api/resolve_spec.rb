@@ -127,8 +127,8 @@ RSpec.describe Stepwell::Task, "#resolve" do
     it "that the result is not JSON, or cannot be stored, and leaves the step as it is" do
       task = run_chain
       { Time.now => /\Athe result is not JSON: a Time \(give/,
-        { "a" => [Float::NAN] } => "the result is not JSON: NaN at a.0",
-        "\xFF" => "the result is not JSON: text that is not valid UTF-8",
+        { "a" => [Float::NAN] } => "the result is not JSON: NaN at result[\"a\"][0]",
+        "\xFF" => "the result is not JSON: a String that is not UTF-8 (its encoding is UTF-8)",
         { "a" => "\u0000" } => "the result is not valid: holds the character \\u0000, which PostgreSQL cannot store",
         10**131_073 => /\Athe result.*cannot be stored as jsonb/m }
         .each { |result, message| expect_refused(message) { task.resolve(:second, result: result) } }

@@ -102,7 +102,7 @@ RSpec.describe "a handler that fails" do
     http = { "status" => 503, "headers" => { "retry-after" => "1" } }
     expect(attempts[0]).to include("code" => "HTTP_503", "context" => { "host" => "ü" },
                                    "metadata" => { "http" => http, "attempt" => 1 })
-    expect(attempts[1]["metadata"]).to match("unstorable" => /\Ais not JSON: a Object at object \(give a String, /)
+    expect(attempts[1]["metadata"]).to match("unstorable" => /: a Object at metadata\["object"\] \(give a String, /)
   end
 
   { "exits" => [-> { exit }, "SystemExit", "exit"],

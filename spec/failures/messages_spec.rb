@@ -53,13 +53,13 @@ RSpec.describe "an exception that cannot be stored as it is" do
       .to include("class" => "Mean", "message" => /not available \(SystemStackError\)/)
   end
 
-  it "that lies about everything is an error like any other" do
+  it "that lies about itself is told as far as it can be" do
     stub_const("Mean", Class.new(StandardError) do
       define_method(:backtrace) { raise "no backtrace" }
       define_method(:respond_to?) { |*| raise "no questions" }
     end)
     expect(failure_of(attempts: 2) { |_| raise Mean, "hm" })
-      .to include("kind" => "retryable", "message" => "what the handler raised cannot be read (RuntimeError)")
+      .to include("kind" => "retryable", "class" => "Mean", "message" => "hm")
   end
 
   it "with a message of megabytes is cut" do
@@ -68,8 +68,17 @@ RSpec.describe "an exception that cannot be stored as it is" do
     expect(error["message"]).to end_with("ü…")
   end
 
-  it "without a name has a class all the same" do
-    expect(failure_of { |_| raise Class.new(StandardError), "anonymous" })
-      .to include("class" => /\A#<Class:0x\h+>\z/, "message" => "anonymous")
+  it "without a name is of the class above it" do
+    expect(failure_of { |_| raise Class.new(KeyError), "anonymous" })
+      .to include("class" => "KeyError", "message" => "anonymous")
+  end
+
+  it "whose class has no name to tell, or raises instead, keeps its message" do
+    nameless = Class.new(KeyError) { define_singleton_method(:name) { nil } }
+    expect(failure_of { |_| raise nameless, "nil" }).to include("class" => "KeyError", "message" => "nil")
+    stub_const("Mean", Class.new(StandardError) { define_singleton_method(:name) { raise "no name" } })
+    define_single("mean", max_attempts: 1) { |_| raise Mean, "raises" }
+    expect(Stepwell.submit("spec/mean").wait(timeout: 30).steps[0].error)
+      .to include("class" => "Mean", "message" => "raises")
   end
 end

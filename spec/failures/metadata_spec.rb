@@ -89,8 +89,10 @@ RSpec.describe "what is kept of an attempt that failed" do
     expect(errors).to all(include("kind" => "permanent", "class" => "Stepwell::PermanentError", "message" => "gone",
                                   "code" => "GONE"))
     expect(errors.map { |it| it["metadata"] })
-      .to match([{ "unstorable" => /a Object at bad/ }, { "unstorable" => /NaN at bad.a.0/ },
-                 { "unstorable" => /not valid UTF-8 at bad/ }, { "unstorable" => /contains itself/ }, nil, nil])
+      .to match([{ "unstorable" => /a Object at metadata\["bad"\]/ },
+                 { "unstorable" => /NaN at metadata\["bad"\]\["a"\]\[0\]/ },
+                 { "unstorable" => /not UTF-8 at metadata\["bad"\]/ }, { "unstorable" => /contains itself/ },
+                 nil, include("bytes" => 131_095)])
   end
 
   it "does not lose the delay that the error asks for with metadata that cannot be stored" do
@@ -112,5 +114,19 @@ RSpec.describe "what is kept of an attempt that failed" do
     end
 
     expect(step).to have_attributes(state: :complete, error: nil, attempts: [])
+  end
+
+  it "is cut where it is more than worker.attempt_details, with a mark, and the rest of the attempt stays" do
+    Stepwell.configure { |config| config.worker.attempt_details = 2_000 }
+    step = run_single(max_attempts: 1) do |it|
+      it.metadata["blob"] = "é" * 3_000
+      raise Stepwell::PermanentError.new("too much", code: "MUCH", context: { "blob" => "x" * 3_000_000 })
+    end
+
+    expect(step.error).to include("message" => "too much", "code" => "MUCH", "kind" => "permanent")
+    expect(step.error["context"]).to match("cut" => /\A{"blob":"x+…\z/, "bytes" => 3_000_011)
+    expect(step.error["metadata"]).to match("cut" => /\A{"blob":"é+…\z/, "bytes" => 6_011)
+    sizes = psql("select octet_length(context::text), octet_length(metadata::text) from stepwell.step_attempts")
+    expect(sizes.split("|").map(&:to_i)).to all(be < 2_100)
   end
 end

@@ -16,18 +16,23 @@ RSpec.describe "a step's result" do
   deep = ->(levels) { (1..levels).inject(1) { |inner, _| [inner] } }
 
   { "NaN" => [Float::NAN, "the result is not JSON: NaN"],
-    "an infinite number" => [{ a: [1, -Float::INFINITY] }, "the result is not JSON: -Infinity at a.1"],
+    "an infinite number" => [{ a: [1, -Float::INFINITY] }, "the result is not JSON: -Infinity at result[:a][1]"],
     "an object" => [Object.new, /\Athe result is not JSON: a Object \(give a String, Integer, Float/],
-    "a Time" => [{ "at" => Time.at(0) }, /\Athe result is not JSON: a Time at at \(give/],
-    "a BigDecimal" => [[BigDecimal("1.5")], /a BigDecimal at 0 \(give/],
-    "a key that is no text" => [{ "a" => { 7 => 1 } }, "the result is not JSON: the key 7 at a is a Integer, " \
-                                                       "not a String or Symbol"],
+    "a Time" => [{ "at" => Time.at(0) }, /\Athe result is not JSON: a Time at result\["at"\] \(give/],
+    "a BigDecimal" => [[BigDecimal("1.5")], /a BigDecimal at result\[0\] \(give/],
+    "a key that is no text" => [{ "a" => { 7 => 1 } },
+                                /\Athe result is not JSON: the key 7 at result\["a"\] is a In/],
     "an array in itself" => [recursive_array, /nested more than 100 deep, or contains itself/],
     "a hash in itself" => [recursive_hash, /nested more than 100 deep, or contains itself/],
     "101 arrays in each other" => [deep.call(101), /nested more than 100 deep/],
-    "text that is not UTF-8" => [["a\xFF"], "the result is not JSON: text that is not valid UTF-8 at 0"],
-    "a key that is not UTF-8" => [{ "a\xFF" => 1 }, /\Athe result is not JSON: /],
-    "binary data" => ["\xFF\x00".b, /\Athe result is not JSON: /],
+    "text that is not UTF-8" => [["a\xFF"], "the result is not JSON: a String that is not UTF-8 at result[0] " \
+                                            "(its encoding is UTF-8)"],
+    "a key that is not UTF-8" => [{ "a\xFF" => 1 }, "the result is not JSON: the key \"a\\xFF\" is not UTF-8 " \
+                                                    "(its encoding is UTF-8)"],
+    "binary data" => ["\xFF\x00".b, "the result is not JSON: a String that is not UTF-8 (its encoding is ASCII-8BIT)"],
+    "binary data far below" => [{ "a" => [1, 2, 3, "\xFF\xFE".b] },
+                                /not UTF-8 at result\["a"\]\[3\] \(its encoding is ASCII-8BIT\)/],
+    "half a character of UTF-16" => [["\xD8".dup.force_encoding("UTF-16BE")], /at result\[0\] .* UTF-16BE/],
     "a NUL character" => [{ "text" => "a\u0000b" }, /\Athe result cannot be stored as jsonb: .*\\u0000/],
     "a NUL character in a key" => [{ "a\u0000" => 1 }, /\Athe result cannot be stored as jsonb: .*\\u0000/],
     "a number beyond PostgreSQL's" => [10**131_073, /\Athe result cannot be stored as jsonb: /] }

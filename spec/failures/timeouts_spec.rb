@@ -36,6 +36,30 @@ RSpec.describe "the timeout of a step" do
     expect(ensured.pop).to be(true)
   end
 
+  it "ends an attempt also when its handler rescues the interruption and returns, or raises something else" do
+    gate = self.gate
+    define_single("returns", timeout: 0.1, max_attempts: 1) do |_|
+      gate.pop
+    rescue Exception # rubocop:disable Lint/RescueException -- that is what this is about
+      "done"
+    end
+    define_single("raises", timeout: 0.1, max_attempts: 1) do |_|
+      gate.pop
+    rescue Exception # rubocop:disable Lint/RescueException -- that is what this is about
+      raise Stepwell::PermanentError, "my own"
+    end
+    define_single("late", timeout: 0.1, max_attempts: 1) do |_|
+      Thread.handle_interrupt(Exception => :never) { IO.select(nil, nil, nil, 0.2) } && "done"
+    end
+    start_stepwell
+    returns, raises, late = %w[returns raises late].map { |name| Stepwell.submit("spec/#{name}").wait(timeout: 30) }
+
+    over = { "kind" => "timeout", "class" => "Timeout::Error", "message" => "the attempt took longer than 0.1 s" }
+    expect([returns, raises, late].map { |task| task.steps.first.error }).to all(include(over))
+    expect(raises.steps.first.error["causes"].first)
+      .to include("class" => "Stepwell::PermanentError", "message" => "my own")
+  end
+
   it "ends the step in error with its last attempt" do
     define_single(timeout: 0.05, max_attempts: 2, backoff: quick) { |_| gate.pop }
     define_single("after") { |_| 1 }

@@ -226,6 +226,33 @@ RSpec.describe "log lines" do
       end.to output(/\A.* INFO ORCHESTRATOR orchestrator started .*\n\z/).to_stderr_from_any_process
     end
 
+    it "go to standard error when it raises while a handler logs, and the step goes on" do
+      run = run_ruby(<<~RUBY, env: { "DATABASE_URL" => database_url, "STEPWELL__LOGGING__FORMAT" => "plain" })
+        broken = Logger.new($stdout)
+        def broken.add(*, **) = raise(Errno::ENOSPC)
+        formatting = Logger.new(File::NULL, formatter: ->(*) { raise "no such format" })
+        logging = Class.new(Stepwell::StepHandler) do
+          define_method(:call) do |step|
+            [broken, formatting].each do |logger|
+              Stepwell.logger = logger
+              step.logger.warn("as \#{logger.formatter.class}")
+            end
+            "done"
+          end
+        end
+        Stepwell.workflow("spec/logging") { step :only, logging, max_attempts: 1 }
+        Stepwell::Orchestrator.embedded do
+          worker = Stepwell::Worker.new(namespaces: "spec").start
+          task = Stepwell.submit("spec/logging").wait(timeout: 20)
+          puts task.state, task.results
+          worker.stop
+        end
+      RUBY
+      expect([run.gets, run.gets]).to eq(["complete", '{"only"=>"done"}'])
+      expect(run.wait).to be_success
+      expect(run.errors.lines.grep(/ WARN STEP as (NilClass|Proc) task=.* step=only attempt=1/).size).to eq(2)
+    end
+
     it "come from a forked child by a thread of its own" do
       process = run_program(<<~RUBY)
         Stepwell.logger = Logger.new($stdout, formatter: ->(_, _, _, message) { "\#{Process.pid} \#{message}\\n" })

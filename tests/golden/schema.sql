@@ -64,6 +64,7 @@ step_attempts
   code text
   message text
   backtrace jsonb
+  causes jsonb
   context jsonb
   metadata jsonb
   worker_id text
@@ -221,7 +222,7 @@ advance_tasks(p_task_ids uuid[], OUT finished uuid[], OUT ailing uuid[])
 apply_completed(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], p_namespace text, p_values jsonb[], p_durations bigint[], OUT completed integer, OUT namespaces text[], OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[], OUT finished uuid[], OUT ailing uuid[])
   returns record, plpgsql volatile, body c43f9c3f
 apply_failures(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], OUT retried integer, OUT failed integer, OUT finished uuid[], OUT timed_out integer)
-  returns record, plpgsql volatile, body 7ed58719
+  returns record, plpgsql volatile, body 03c73dc7
 apply_messages(p_messages jsonb[], p_times timestamp with time zone[], p_workers text[], p_task_ids uuid[] DEFAULT NULL::uuid[], p_positions smallint[] DEFAULT NULL::smallint[], p_attempts smallint[] DEFAULT NULL::smallint[], p_namespace text DEFAULT NULL::text, p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_values jsonb[] DEFAULT NULL::jsonb[], p_durations bigint[] DEFAULT NULL::bigint[])
   returns TABLE(popped integer, completed integer, retried integer, failed integer, stale integer, dead integer, namespaces text[], finished uuid[], timed_out integer, errored integer, handed_namespace text, handed_task_ids uuid[], handed_positions smallint[], handed_attempts smallint[]), plpgsql volatile, body ece97aa6
 apply_results(p_batch integer, p_traced boolean DEFAULT false)

@@ -7,7 +7,7 @@ use magnus::{function, method, Error, Module, Object, RModule, Ruby};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use stepwell::store::AttemptEnd;
-use stepwell::worker::{Failure, FailureKind, Outcome, RetryAfter, Taken};
+use stepwell::worker::{Cause, Failure, FailureKind, Outcome, RetryAfter, Taken};
 use stepwell::Worker;
 
 use crate::database::NativeDatabase;
@@ -31,11 +31,20 @@ struct FailureInput {
     message: String,
     #[serde(default)]
     backtrace: Vec<String>,
+    #[serde(default)]
+    causes: Vec<CauseInput>,
     context: Option<Box<RawValue>>,
     #[serde(default)]
     ancestors: Vec<String>,
     retry_after: Option<RetryAfterInput>,
     metadata: Option<Box<RawValue>>,
+}
+
+#[derive(Deserialize)]
+struct CauseInput {
+    class: String,
+    message: String,
+    backtrace: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -170,6 +179,12 @@ fn stop(ruby: &Ruby, worker: &NativeWorker, timeout: Option<f64>) -> Result<usiz
     })
 }
 
+impl CauseInput {
+    fn into_cause(self) -> Cause {
+        Cause { class: Some(self.class), message: self.message, backtrace: self.backtrace }
+    }
+}
+
 impl FailureInput {
     fn into_failure(self) -> Failure {
         let text = |json: Box<RawValue>| String::from(Box::<str>::from(json));
@@ -184,6 +199,7 @@ impl FailureInput {
             code: self.code,
             message: self.message,
             backtrace: self.backtrace,
+            causes: self.causes.into_iter().map(CauseInput::into_cause).collect(),
             context: self.context.map(text),
             retry_after: self.retry_after.map(|asked| match asked {
                 RetryAfterInput::Seconds(seconds) => RetryAfter::Seconds(seconds),

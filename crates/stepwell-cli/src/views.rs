@@ -59,6 +59,7 @@ pub(crate) struct Attempt {
     pub(crate) code: Option<String>,
     pub(crate) message: Option<String>,
     backtrace: Option<Json>,
+    pub(crate) causes: Option<Vec<Cause>>,
     context: Option<Json>,
     metadata: Option<Json>,
     pub(crate) worker: Option<String>,
@@ -66,6 +67,14 @@ pub(crate) struct Attempt {
     pub(crate) started_at: Option<i64>,
     #[serde(serialize_with = "time")]
     pub(crate) finished_at: i64,
+}
+
+/// What the error of an attempt was raised for.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Cause {
+    pub(crate) class: Option<String>,
+    pub(crate) message: String,
+    backtrace: Option<Json>,
 }
 
 #[derive(Serialize)]

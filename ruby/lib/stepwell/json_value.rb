@@ -13,10 +13,11 @@ module Stepwell
     module_function
 
     # @param value [Object]
+    # @param root [String, nil] what it is, for messages
     # @return [String] JSON text
     # @raise [Refused] naming the place and what stands there
-    def generate(value)
-      check(value)
+    def generate(value, root = nil)
+      check(value, root)
       write(value)
     rescue JSON::GeneratorError, EncodingError => e
       raise Refused, "is not JSON: #{e.message.dup.force_encoding(Encoding::UTF_8).scrub}"
@@ -35,6 +36,9 @@ module Stepwell
       raise Error, "JSON that is nested too deep to be read here: #{text[0, 40]}…"
     end
 
+    # @param path [Array, String, nil] where it stands: a pair of the path before and the last key or index; at first
+    #   what the value is called
+    # @return [nil]
     # @raise [Refused]
     def check(value, path = nil, depth = 0)
       case value
@@ -50,9 +54,20 @@ module Stepwell
     end
 
     def check_text(text, path)
-      return if text.valid_encoding?
+      return if utf8?(text)
 
-      raise Refused, "is not JSON: text that is not valid #{text.encoding}#{place(path)}"
+      raise Refused, "is not JSON: a String that is not UTF-8#{place(path)} (its encoding is #{text.encoding})"
+    end
+
+    # @return [Boolean] whether it is, or can be made; bytes without an encoding count as what they look like
+    def utf8?(text)
+      case text.encoding
+      when Encoding::UTF_8, Encoding::US_ASCII then text.valid_encoding?
+      when Encoding::BINARY then text.dup.force_encoding(Encoding::UTF_8).valid_encoding?
+      else text.encode(Encoding::UTF_8).valid_encoding?
+      end
+    rescue EncodingError
+      false
     end
 
     def check_items(items, path, depth)
@@ -66,19 +81,27 @@ module Stepwell
     end
 
     def check_key(key, path)
-      return true if key.is_a?(String) || key.is_a?(Symbol)
+      return true if key.is_a?(Symbol) || (key.is_a?(String) && utf8?(key))
+
+      if key.is_a?(String)
+        raise Refused,
+              "is not JSON: the key #{key.inspect}#{place(path)} is not UTF-8 (its encoding is #{key.encoding})"
+      end
 
       raise Refused, "is not JSON: the key #{key.inspect}#{place(path)} is a #{key.class}, not a String or Symbol"
     end
 
-    # Paths are built as pairs and written out only for a message.
+    # Paths are built as pairs and written out only for a message: as Ruby reaches it where the value has a name, else
+    # as a path through a document.
     def place(path)
       parts = []
-      while path
+      while path.is_a?(Array)
         path, part = path
         parts.unshift(part)
       end
-      parts.empty? ? "" : " at #{parts.join(".")}"
+      return "" if parts.empty?
+
+      path ? " at #{path}#{parts.map { |it| "[#{it.inspect}]" }.join}" : " at #{parts.join(".")}"
     end
   end
 end

@@ -33,6 +33,8 @@ module Stepwell
       return logger.add(severity, entry) if logger.is_a?(Standard)
 
       logger.public_send(METHODS.fetch(severity, :unknown)) { Line.new(entry) }
+    rescue StandardError # of a full disk, of a formatter: the line goes to standard error, and the work goes on
+      Standard.new.add(severity, entry)
     end
 
     # At the end of the process, when nothing runs any more: waits a moment until what was logged is written.

@@ -82,7 +82,7 @@ module Stepwell
     def context(context, where)
       raise ValidationError, "#{where}: context must be a Hash, not #{Argument.a(context)}" unless context.is_a?(Hash)
 
-      JsonValue.check(context)
+      JsonValue.check(context, "context")
       context
     rescue JsonValue::Refused => e
       raise ValidationError, "#{where}: context #{e.message}"

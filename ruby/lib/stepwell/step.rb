@@ -17,7 +17,8 @@ module Stepwell
   #   @return [Object, nil] any JSON
   # @!attribute [r] error
   #   @return [Hash, nil] the last attempt that did not succeed: "kind", "class", "code", "message", "backtrace",
-  #     "context", "metadata", "attempt", "worker", "started_at", "finished_at" (Time); nil for a step that completed
+  #     "causes" (Array of Hashes: "class", "message", "backtrace"; nil without), "context", "metadata", "attempt",
+  #     "worker", "started_at", "finished_at" (Time); nil for a step that completed
   # @!attribute [r] attempts
   #   @return [Array<Hash>] the last 20 attempts that did not succeed, oldest first, each with what {error} has
   # @!attribute [r] progress

@@ -88,7 +88,7 @@ module Stepwell
     # @raise [LostLease] when another worker has the step, it was resolved by hand, or its task is overdue: stop working
     # @raise [ValidationError] when the progress is not JSON
     def heartbeat(progress = nil)
-      case @worker.heartbeat(@native, JsonValue.generate(progress))
+      case @worker.heartbeat(@native, JsonValue.generate(progress, "progress"))
       when "cancelled" then raise Cancelled, "task #{task_id} was cancelled"
       when "settled" then raise LostLease, "step #{name} of task #{task_id} has ended without its handler"
       when "lost" then raise LostLease, "attempt #{attempt} of step #{name} of task #{task_id} is lost"

@@ -155,7 +155,7 @@ module Stepwell
     # @raise [ValidationError] when there is no such step, it has ended or waits for others, or the result is not JSON
     def resolve(step, result: nil, reason: nil, actor: nil)
       step = Argument.text(:step, step)
-      @connection.client.resolve(id, step, JsonValue.generate(result), *Argument.note(reason, actor))
+      @connection.client.resolve(id, step, JsonValue.generate(result, "result"), *Argument.note(reason, actor))
       refresh
     rescue JsonValue::Refused => e
       raise ValidationError, "the result #{e.message}"

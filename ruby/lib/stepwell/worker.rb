@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require_relative "worker/attempt"
 require_relative "worker/thread_pool"
 require_relative "worker/signals"
 require_relative "worker/thread_dump"

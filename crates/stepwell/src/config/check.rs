@@ -14,6 +14,7 @@ const CENTURY: Duration = Duration::from_secs(100 * 366 * 24 * 60 * 60);
 pub(super) fn check(config: &Config, effective: &Effective) -> Result<()> {
     let mut checks = Checks { effective, problems: Problems::default() };
     checks.numbers(config);
+    checks.sizes(config);
     checks.durations(config);
     checks.combinations(config);
     traces::check(&config.traces, effective, &mut checks.problems);
@@ -44,6 +45,12 @@ impl Checks<'_> {
             if !(1..=10_000).contains(&value) {
                 self.wrong(key, "must be from 1 to 10000");
             }
+        }
+    }
+
+    fn sizes(&mut self, config: &Config) {
+        if !(1_000..=10_000_000).contains(&config.worker.attempt_details) {
+            self.wrong("worker.attempt_details", "must be from 1000 to 10000000 bytes");
         }
     }
 

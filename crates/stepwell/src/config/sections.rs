@@ -83,6 +83,8 @@ pub struct Worker {
     /// How long a handler that was told that its time is over has to end before its thread is replaced.
     #[serde(deserialize_with = "duration::deserialize")]
     pub timeout_grace: Duration,
+    /// Most bytes of the context, and of the metadata, that an attempt that failed keeps.
+    pub attempt_details: u32,
     /// How long a step whose handler a worker lacks stays away from it.
     #[serde(deserialize_with = "duration::deserialize")]
     pub unhandled_delay: Duration,

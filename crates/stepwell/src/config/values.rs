@@ -48,6 +48,9 @@ fn number(digits: &str) -> ValueKind {
         .unwrap_or_else(|| ValueKind::String(digits.to_owned()))
 }
 
+/// Seconds that nobody counts: a program's way to say `never`, as for `Float::INFINITY`.
+const ENDLESS: f64 = 1e18;
+
 /// A number of seconds with its unit.
 pub(super) fn seconds(value: &Value) -> Option<String> {
     let seconds = match value.kind {
@@ -56,6 +59,9 @@ pub(super) fn seconds(value: &Value) -> Option<String> {
         ValueKind::Float(seconds) => seconds,
         _ => return None,
     };
+    if seconds >= ENDLESS {
+        return Some("never".to_owned());
+    }
     let milliseconds = seconds * 1_000.0;
     Some(match (seconds.fract() == 0.0, (milliseconds - milliseconds.round()).abs() < 1e-6) {
         (true, _) => format!("{seconds:.0}s"),

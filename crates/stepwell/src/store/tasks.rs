@@ -188,7 +188,7 @@ impl Store {
                cross join lateral (
                  select jsonb_agg(jsonb_build_object(
                           'attempt', l.attempt, 'kind', l.kind, 'class', l.error_class, 'code', l.code,
-                          'message', l.message, 'backtrace', l.backtrace, 'context', l.context, 'metadata', l.metadata,
+                          'message', l.message, 'backtrace', l.backtrace, 'causes', l.causes, 'context', l.context, 'metadata', l.metadata,
                           'worker', l.worker_id, 'started_at', (extract(epoch from l.started_at) * 1e6)::bigint,
                           'finished_at', (extract(epoch from l.finished_at) * 1e6)::bigint) order by l.attempt) as attempts
                    from (select k.* from stepwell.step_attempts k

@@ -41,7 +41,7 @@ pub(super) async fn run(shared: Arc<Shared>) {
             let failure = Failure { ancestors, ..Failure::new(FailureKind::Timeout, "Timeout::Error", message) };
             let (lane, outcome) = (shared.lane(step), Outcome::Failed(failure));
             lane.note_end(step, &outcome, took);
-            lane.reports.push(outcome.report(step, took));
+            lane.reports.push(outcome.report(step, took, shared.settings.attempt_details));
             if let Some(traces) = lane.database.traces() {
                 traces.executed(step, &outcome, took);
             }

@@ -35,7 +35,7 @@ use crate::telemetry::target;
 use crate::workflow::check_namespaces;
 
 pub use handler::{HandlerResult, Handlers, StepHandler};
-pub use outcome::{Failure, FailureKind, Outcome, RetryAfter};
+pub use outcome::{Cause, Failure, FailureKind, Outcome, RetryAfter};
 pub use slots::Taken;
 pub(crate) use taker::Taker;
 
@@ -188,7 +188,7 @@ impl Worker {
     /// Hands in what became of a taken step. Never waits; the reporter sends it. False when the step had been given up:
     /// then the outcome does not count, and another taker has the place of this one.
     pub fn report(&self, step: &ClaimedStep, outcome: &Outcome, took: Duration) -> bool {
-        let report = outcome.report(step, took);
+        let report = outcome.report(step, took, self.shared.settings.attempt_details);
         tracing::debug!(
             target: target::STEP,
             task = %step.task_id,

@@ -18,6 +18,9 @@ const LONGEST_TEXT: usize = 10_000;
 const BACKTRACE_LINES: usize = 50;
 /// Most classes that an error is told to descend from.
 const ANCESTORS: usize = 20;
+/// Most causes that are kept, and most backtrace lines of each.
+const CAUSES: usize = 5;
+const CAUSE_LINES: usize = 5;
 
 /// The outcome of one attempt.
 #[derive(Debug, Clone)]
@@ -61,6 +64,17 @@ pub enum RetryAfter {
     Header(String),
 }
 
+/// What an error was raised for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Cause {
+    /// Its class, where that is known.
+    pub class: Option<String>,
+    /// For people.
+    pub message: String,
+    /// Where it happened, innermost first.
+    pub backtrace: Vec<String>,
+}
+
 /// An attempt that failed.
 #[derive(Debug, Clone)]
 pub struct Failure {
@@ -76,11 +90,13 @@ pub struct Failure {
     pub message: String,
     /// Where it happened, innermost first.
     pub backtrace: Vec<String>,
-    /// JSON text that the handler attached.
+    /// What the error was raised for, the nearest first; five are kept.
+    pub causes: Vec<Cause>,
+    /// JSON text that the handler attached; what is longer than `worker.attempt_details` is cut.
     pub context: Option<String>,
     /// When the worker asks for the next attempt.
     pub retry_after: Option<RetryAfter>,
-    /// JSON text: HTTP status, headers, hints.
+    /// JSON text: HTTP status, headers, hints; cut as the context is.
     pub metadata: Option<String>,
 }
 
@@ -104,10 +120,18 @@ impl Failure {
             code: None,
             message: message.into(),
             backtrace: Vec::new(),
+            causes: Vec::new(),
             context: None,
             retry_after: None,
             metadata: None,
         }
+    }
+
+    /// A failure of this kind that says what an error says, with its sources as causes.
+    pub fn of<E: std::error::Error + ?Sized>(kind: FailureKind, error: &E) -> Self {
+        let sources = std::iter::successors(error.source(), |source| source.source()).take(CAUSES);
+        let causes = sources.map(|source| Cause { message: source.to_string(), ..Cause::default() }).collect();
+        Self { causes, ..Self::new(kind, std::any::type_name::<E>(), error.to_string()) }
     }
 }
 
@@ -170,8 +194,19 @@ struct ErrorObject<'a> {
     message: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     backtrace: Vec<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    causes: Vec<CauseObject>,
     #[serde(skip_serializing_if = "Option::is_none")]
     context: Option<&'a RawValue>,
+}
+
+#[derive(Serialize)]
+struct CauseObject {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    class: Option<String>,
+    message: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    backtrace: Vec<String>,
 }
 
 impl Outcome {
@@ -183,7 +218,8 @@ impl Outcome {
         }
     }
 
-    pub(super) fn report(&self, step: &ClaimedStep, took: Duration) -> Report {
+    /// `details`: how many bytes of the context and of the metadata of a failure are kept.
+    pub(super) fn report(&self, step: &ClaimedStep, took: Duration, details: u32) -> Report {
         let envelope = Envelope {
             claim: step.claim_id,
             task_id: step.task_id,
@@ -202,9 +238,11 @@ impl Outcome {
                 Err(error) => not_storable(envelope, &format!("the result is not JSON: {error}")),
             },
             Self::Failed(failure) => {
-                let json = message(&envelope, failure.kind.as_str(), Some(failure));
-                let bare = Failure { context: None, metadata: None, ..failure.clone() };
-                let fallback = Some(Fallback::Bare(Box::new(bare)));
+                let kept = |json: &Option<String>| bounded(json.as_deref(), details as usize);
+                let failure =
+                    Failure { context: kept(&failure.context), metadata: kept(&failure.metadata), ..failure.clone() };
+                let json = message(&envelope, failure.kind.as_str(), Some(&failure));
+                let fallback = Some(Fallback::Bare(Box::new(Failure { context: None, metadata: None, ..failure })));
                 Report { step: envelope, body: Body::Message(json), fallback }
             }
         }
@@ -299,8 +337,9 @@ fn not_storable(step: Envelope, why: &str) -> Report {
 }
 
 fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> String {
-    let context = failure.and_then(|failure| masked(failure.context.as_deref()));
-    let metadata = failure.and_then(|failure| masked(failure.metadata.as_deref()));
+    let raw = |json: &Option<String>| RawValue::from_string(json.clone()?).ok();
+    let context = failure.and_then(|failure| raw(&failure.context));
+    let metadata = failure.and_then(|failure| raw(&failure.metadata));
     let message = Message {
         envelope,
         outcome,
@@ -309,7 +348,8 @@ fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> Str
             ancestors: failure.ancestors.iter().take(ANCESTORS).map(|class| storable(class)).collect(),
             code: failure.code.as_deref().map(shown),
             message: shown(&failure.message),
-            backtrace: failure.backtrace.iter().take(BACKTRACE_LINES).map(|line| shown(line)).collect(),
+            backtrace: lines(&failure.backtrace, BACKTRACE_LINES),
+            causes: failure.causes.iter().take(CAUSES).map(cause).collect(),
             context: context.as_deref(),
         }),
         retry_after: failure.and_then(|failure| failure.retry_after.clone()).and_then(RetryAfter::storable),
@@ -319,9 +359,34 @@ fn message(envelope: &Envelope, outcome: &str, failure: Option<&Failure>) -> Str
     serde_json::to_string(&message).unwrap_or_default()
 }
 
-/// What the handler attached, without secrets.
-fn masked(json: Option<&str>) -> Option<Box<RawValue>> {
-    RawValue::from_string(mask_json(json?).into_owned()).ok()
+fn cause(cause: &Cause) -> CauseObject {
+    CauseObject {
+        class: cause.class.as_deref().map(storable),
+        message: shown(&cause.message),
+        backtrace: lines(&cause.backtrace, CAUSE_LINES),
+    }
+}
+
+fn lines(backtrace: &[String], most: usize) -> Vec<String> {
+    backtrace.iter().take(most).map(|line| shown(line)).collect()
+}
+
+/// What the handler attached, without secrets; of more than `most` bytes the beginning, as a text, and how many there were.
+fn bounded(json: Option<&str>, most: usize) -> Option<String> {
+    let json = mask_json(json?);
+    if json.len() <= most {
+        return Some(json.into_owned());
+    }
+    Some(serde_json::json!({ "cut": format!("{}…", beginning(&json, most)), "bytes": json.len() }).to_string())
+}
+
+/// At most so many bytes of a text.
+fn beginning(text: &str, most: usize) -> &str {
+    let mut end = text.len().min(most);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 /// A text for people, without secrets: masked before it is cut, because half of a secret is not known for one.
@@ -331,13 +396,47 @@ fn shown(text: &str) -> String {
 
 /// A text that jsonb takes: without NUL, of bounded length.
 fn storable(text: &str) -> String {
-    let mut end = text.len().min(LONGEST_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    let mut kept = text[..end].replace('\0', "\u{fffd}");
-    if end < text.len() {
+    let beginning = beginning(text, LONGEST_TEXT);
+    let mut kept = beginning.replace('\0', "\u{fffd}");
+    if beginning.len() < text.len() {
         kept.push('…');
     }
     kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(failure: &Failure, details: u32) -> serde_json::Value {
+        let outcome = Outcome::Failed(failure.clone());
+        let report = outcome.report(&super::super::slots::tests::step(), Duration::ZERO, details);
+        serde_json::from_str(&report.message()).unwrap()
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_sources() {
+        let inner = std::io::Error::other("password=hunter2 refused");
+        let outer = crate::Error::Database { url: "db".into(), source: sqlx::Error::Io(inner) };
+        let failure = Failure::of(FailureKind::Permanent, &outer);
+        assert_eq!(failure.class, "stepwell::error::Error");
+        let causes = &told(&failure, 65_536)["error"]["causes"];
+        assert_eq!(causes[0]["message"], "error communicating with database: password=*** refused");
+        assert_eq!((causes[0]["class"].as_str(), causes.as_array().map(Vec::len)), (None, Some(2)));
+    }
+
+    #[test]
+    fn what_is_attached_is_masked_and_cut() {
+        let context = format!(r#"{{"password": "hunter2", "blob": "{}"}}"#, "ü".repeat(5_000));
+        let metadata = Some(r#"{"status": 503}"#.to_owned());
+        let failure =
+            Failure { context: Some(context), metadata, ..Failure::new(FailureKind::Retryable, "Class", "message") };
+        let message = told(&failure, 1_000);
+        let (cut, bytes) = (&message["error"]["context"]["cut"], &message["error"]["context"]["bytes"]);
+        let cut = cut.as_str().unwrap();
+        assert!(cut.len() < 1_010 && cut.ends_with("ü…") && !cut.contains("hunter2"), "{cut}");
+        assert!(bytes.as_u64() > Some(10_000), "{bytes}");
+        assert_eq!(message["metadata"], serde_json::json!({ "status": 503 }));
+        assert!(told(&failure, 65_536)["error"]["context"]["blob"].is_string());
+    }
 }

@@ -293,7 +293,7 @@ mod tests {
     use super::*;
 
     fn report(claim_id: i64) -> Report {
-        Outcome::Complete("1".into()).report(&ClaimedStep { claim_id, ..step() }, Duration::ZERO)
+        Outcome::Complete("1".into()).report(&ClaimedStep { claim_id, ..step() }, Duration::ZERO, 65_536)
     }
 
     fn push(reports: &Reports, claim_id: i64, count: usize) {
@@ -342,7 +342,7 @@ mod tests {
     fn a_report_has_no_more_bytes_than_it_may_but_one_result() {
         let reports = Reports::default();
         for size in [1, REPORT_BYTES + 1, REPORT_BYTES, 1] {
-            reports.push(Outcome::Complete("1".repeat(size)).report(&step(), Duration::ZERO));
+            reports.push(Outcome::Complete("1".repeat(size)).report(&step(), Duration::ZERO, 65_536));
         }
         let mut sizes = Vec::new();
         loop {

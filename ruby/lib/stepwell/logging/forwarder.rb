@@ -55,10 +55,7 @@ module Stepwell
         end
 
         def bring(severity, component, message, fields)
-          entry = Entry.new(component, message, fields)
-          Logging.add(Stepwell.logger, severity, entry)
-        rescue StandardError
-          Standard.new.add(severity, entry) # better there than nowhere
+          Logging.add(Stepwell.logger, severity, Entry.new(component, message, fields))
         end
       end
     end

@@ -1,19 +1,22 @@
 # frozen_string_literal: true
 
-require "timeout"
-
 module Stepwell
   class Worker
     # The threads of a worker: each takes a step, executes it, and hands in what became of it. One whose handler does
     # not end when its time is over is killed and replaced.
     # @api private
     class ThreadPool
+      # Seconds before a thread asks again for a step when that has failed: at first, and at most.
+      PAUSE = 0.1
+      LONGEST_PAUSE = 5.0
+
       # @param native [Native::Worker]
       # @param size [Integer] threads
       def initialize(native, size)
         @native = native
         @size = size
         @mutex = Mutex.new
+        @stopped = ConditionVariable.new
         @threads = []
         @hung = []
         @owed = 0
@@ -23,16 +26,17 @@ module Stepwell
 
       # Threads that end from here on are not replaced.
       def stopping
-        @stopping = true
+        @mutex.synchronize do
+          @stopping = true
+          @stopped.broadcast
+        end
       end
 
       # @param deadline [Float, nil] on the monotonic clock; nil waits for all of them
       # @return [Boolean] whether all have ended
       def join(deadline)
         threads = @mutex.synchronize { @threads - @hung }
-        threads.map do |thread|
-          thread.join(deadline && [deadline - Process.clock_gettime(Process::CLOCK_MONOTONIC), 0].max)
-        end.all?
+        threads.map { |thread| ended?(thread, deadline && [deadline - now, 0].max) }.all?
       end
 
       # @return [Integer] threads that execute a step
@@ -45,6 +49,18 @@ module Stepwell
       end
 
       private
+
+      def now
+        Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      end
+
+      # @return [Boolean] whether a thread ends within so many seconds, however it does
+      def ended?(thread, seconds)
+        !thread.join(seconds).nil?
+      rescue StandardError => e
+        Logging.log(Logger::ERROR, :worker, "a thread has ended with an error", **Failure.fields(e))
+        true
+      end
 
       def start(name, &block)
         thread = Thread.new(&block)
@@ -62,9 +78,9 @@ module Stepwell
 
       # One thread. It ends when nothing more will come, or when its place was given to another.
       def run
-        while (step = @native.take)
+        while (step = take)
           Thread.current.thread_variable_set(:stepwell_step, step) # seen also while the handler is in a Fiber
-          return ended = true unless execute(step)
+          return ended = true unless Attempt.execute(step, @native)
 
           Thread.current.thread_variable_set(:stepwell_step, step = nil)
         end
@@ -75,40 +91,17 @@ module Stepwell
         start_thread if (killed || owed?) && !@stopping
       end
 
-      # @return [Boolean] whether the outcome counts; if not, the step was given up, and this thread's place with it
-      def execute(step)
-        handler = Stepwell.registry.handler(step.handler)
-        unless handler
-          release_unhandled(step)
-          return true
-        end
-
-        execution = StepExecution.new(step, @native)
+      # The next step. A thread that ended because this fails would be replaced at once by one that meets the same.
+      def take
+        pause = PAUSE
         begin
-          result = ActiveRecordConnections.release_after do
-            Tracing.handle(execution, step) { call(handler.new, execution, step.timeout_ms) }
-          end
-          @native.complete(step, JsonValue.generate(result))
-        rescue JsonValue::Refused => e
-          @native.fail(step, Failure.invalid_result(e))
-        rescue Exception => e # rubocop:disable Lint/RescueException -- whatever a handler raises is its attempt's outcome
-          @native.fail(step, Failure.generate(e, execution.metadata))
-        end
-      end
-
-      def release_unhandled(step)
-        @native.release_unhandled(step)
-      rescue Error => e
-        Logging.log(Logger::WARN, :worker, "a step without a handler could not be given back; its claim expires",
-                    task: step.task_id, step: step.name, error: e.message)
-      end
-
-      def call(handler, execution, timeout_ms)
-        return handler.call(execution) unless timeout_ms
-
-        seconds = timeout_ms / 1000.0
-        Timeout.timeout(seconds, Failure::AttemptTimeout, "the attempt took longer than #{seconds} s") do
-          handler.call(execution)
+          @native.take
+        rescue StandardError => e
+          Logging.log(Logger::ERROR, :worker, "a thread gets no step, it tries again", pause: pause,
+                                                                                       **Failure.fields(e))
+          @mutex.synchronize { @stopped.wait(@mutex, pause) unless @stopping }
+          pause = [pause * 2, LONGEST_PAUSE].min
+          @stopping ? nil : retry
         end
       end
 

@@ -129,6 +129,11 @@ fn failed_attempts(session: &Session, steps: &[StepRow]) -> Result<Option<String
                 humane::ago(attempt.finished_at),
                 shortened(&what.into_iter().flatten().collect::<Vec<_>>().join(" "), SHOWN),
             ]);
+            for cause in attempt.causes.into_iter().flatten() {
+                let what = [Some("caused by".to_owned()), cause.class, Some(cause.message)];
+                let what = shortened(&what.into_iter().flatten().collect::<Vec<_>>().join(" "), SHOWN);
+                table.row([String::new(), String::new(), String::new(), String::new(), styled(styles::FAINT, &what)]);
+            }
         }
     }
     Ok(any.then(|| table.render(&[1, 2, 3])))
