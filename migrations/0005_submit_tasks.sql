@@ -19,20 +19,20 @@ begin
   if coalesce(cardinality(p_requests), 0) = 0 then
     return;
   end if;
-  select format('request %s: %s', r.ordinality, case
-           when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
-           when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
-           when r.request ? 'task_id' and r.task_id is null then '"task_id" must be a uuid of version 7, not made tomorrow'
-           when not r.request ? 'validated' and stepwell.is_too_deep(r.request -> 'context') then '"context" is nested more than 100 deep'
-           else '"idempotency_key" must be a text of at most 255 characters' end)
+  select format('request %s: %s', r.ordinality, p.problem)
     into v_bad
     from unnest(p_requests, v_tasks) with ordinality as r (request, task_id, ordinality)
-   where jsonb_typeof(r.request) is distinct from 'object'
-      or jsonb_typeof(r.request -> 'workflow') is distinct from 'string'
-      or (r.task_id is null and r.request ? 'task_id')
-      or (not r.request ? 'validated' and stepwell.is_too_deep(r.request -> 'context')) -- who has validated it has looked
-      or (r.request ? 'idempotency_key'
-          and (jsonb_typeof(r.request -> 'idempotency_key') <> 'string' or length(r.request ->> 'idempotency_key') > 255))
+   cross join lateral (
+     select case
+       when jsonb_typeof(r.request) is distinct from 'object' then 'must be a JSON object'
+       when jsonb_typeof(r.request -> 'workflow') is distinct from 'string' then '"workflow" must be a "namespace/name" text'
+       when r.task_id is null and r.request ? 'task_id' then '"task_id" must be a uuid of version 7, not made tomorrow'
+       when r.request ? 'idempotency_key'
+            and (jsonb_typeof(r.request -> 'idempotency_key') <> 'string' or length(r.request ->> 'idempotency_key') > 255)
+       then '"idempotency_key" must be a text of at most 255 characters'
+       when not r.request ? 'validated' then stepwell.request_problem(r.request) -- who has validated it has looked
+     end as problem) p
+   where p.problem is not null
    order by r.ordinality limit 1;
   if v_bad is not null then
     raise exception 'submit_tasks: %', v_bad using errcode = 'SW003';
@@ -56,6 +56,32 @@ begin
   end if;
   return query select t.ordinality::integer, t.task_id, coalesce(v_created[t.ordinality], true)
                  from unnest(v_tasks) with ordinality as t (task_id, ordinality);
+end
+$$;
+
+-- What else is wrong with a request, an object; null when nothing is. Called by: submit_tasks. Takes no locks.
+create function stepwell.request_problem(p_request jsonb) returns text
+language plpgsql immutable as $$
+declare
+  v_known constant text[] := '{workflow,version,context,task_id,priority,idempotency_key,correlation_id,tags,trace_context,validated}';
+  v_key   text := (select k from jsonb_object_keys(p_request) k where k <> all (v_known) order by k limit 1);
+begin
+  if v_key is not null then
+    return format('unknown key "%s"; the keys are %s', v_key, array_to_string(v_known, ', '));
+  end if;
+  foreach v_key in array array['version', 'correlation_id'] loop
+    if jsonb_typeof(p_request -> v_key) not in ('string', 'null') then
+      return format('"%s" must be a text', v_key);
+    end if;
+  end loop;
+  if jsonb_typeof(p_request -> 'tags') not in ('array', 'null')
+     or exists (select from jsonb_path_query(p_request, 'strict $.tags[*]', silent => true) t where jsonb_typeof(t) <> 'string') then
+    return '"tags" must be an array of texts';
+  end if;
+  if stepwell.is_too_deep(p_request -> 'context') then
+    return '"context" is nested more than 100 deep';
+  end if;
+  return null;
 end
 $$;
 

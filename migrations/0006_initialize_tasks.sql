@@ -253,7 +253,7 @@ begin
                   then stepwell.concurrency_key(r.concurrency_key, coalesce(r.message -> 'context', '{}')) end,
              r.message ->> 'correlation_id',
              case when jsonb_typeof(r.message -> 'tags') = 'array'
-                  then (select array_agg(t) from jsonb_array_elements_text(r.message -> 'tags') t) end,
+                  then (select array_agg(t) filter (where t is not null) from jsonb_array_elements_text(r.message -> 'tags') t) end,
              r.problem, r.message -> 'trace_context', coalesce(r.message -> 'context', '{}')
         from requests r
        where r.dead is null
@@ -397,7 +397,7 @@ begin
           case when v_workflow.concurrency_key is not null
                then stepwell.concurrency_key(v_workflow.concurrency_key, v_context) end, p_message ->> 'correlation_id',
           case when jsonb_typeof(p_message -> 'tags') = 'array'
-               then (select array_agg(g) from jsonb_array_elements_text(p_message -> 'tags') g) end,
+               then (select array_agg(g) filter (where g is not null) from jsonb_array_elements_text(p_message -> 'tags') g) end,
           p_message -> 'trace_context', v_context)
   on conflict (task_id) do nothing;
   if not found then

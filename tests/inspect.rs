@@ -118,6 +118,30 @@ async fn a_task_is_looked_up_by_its_id_wherever_it_is() -> Result<()> {
     db.discard().await
 }
 
+/// Whoever writes to a queue or a table by hand disturbs nobody else who looks.
+#[tokio::test]
+async fn tags_that_are_none_are_left_out_wherever_they_come_from() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let mut session = db.session().await?;
+    session.register(&chain(1)).await?;
+    let (one, two, other) = (Uuid::now_v7(), Uuid::now_v7(), session.submit_one("test/chain", "{}").await?);
+    let request = |id: Uuid| format!(r#"{{"workflow": "test/chain", "task_id": "{id}", "tags": ["a", null, "b"]}}"#);
+    session.send("task_requests", &request(one)).await?;
+    session.send("task_requests", &request(two)).await?;
+    session.initialize(10).await?;
+    session.run(&format!("update stepwell.tasks set tags = array['c', null] where task_id = '{two}'")).await?;
+    let store = store(&db).await?;
+    let page = store.list_tasks(&TaskFilter::default(), 10).await?;
+    let tags = |id| page.tasks.iter().find(|task| task.task_id == id).and_then(|task| task.tags.clone());
+    assert_eq!((page.tasks.len(), tags(other)), (3, None));
+    assert_eq!(tags(one), Some(vec!["a".to_owned(), "b".to_owned()]));
+    assert_eq!(tags(two), Some(vec!["c".to_owned()]));
+    assert_eq!(store.find_task(two).await?.tags, Some(vec!["c".to_owned()]));
+    store.close().await;
+    drop(session);
+    db.finish().await
+}
+
 #[tokio::test]
 async fn migrations_are_pending_applied_different_or_unknown() -> Result<()> {
     let db = TestDatabase::empty().await?;

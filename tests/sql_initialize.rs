@@ -399,7 +399,8 @@ async fn a_request_for_an_unknown_workflow_is_a_dead_letter() -> Result<()> {
         ("test/chain", r#", "version": "2""#),
         ("test/chain", r#", "version": 1.5"#),
     ] {
-        session.submit(&[format!(r#"{{"workflow": "{workflow}"{extra}}}"#)]).await?;
+        let id = Uuid::now_v7();
+        session.send("task_requests", &format!(r#"{{"task_id": "{id}", "workflow": "{workflow}"{extra}}}"#)).await?;
         let initialized = session.initialize(10).await?;
         assert_eq!((initialized.popped, initialized.dead), (1, 1), "{workflow}{extra}");
         let reason = session.dead_reasons().await?.pop().unwrap_or_default();
@@ -474,7 +475,7 @@ async fn a_bad_request_for_a_known_workflow_is_a_task_in_error_that_says_why() -
 }
 
 #[tokio::test]
-async fn odd_but_harmless_members_do_no_harm() -> Result<()> {
+async fn odd_but_harmless_members_of_a_message_do_no_harm() -> Result<()> {
     let db = TestDatabase::new().await?;
     let mut session = db.session().await?;
     session.register(&chain(1)).await?;
@@ -486,7 +487,8 @@ async fn odd_but_harmless_members_do_no_harm() -> Result<()> {
         r#""correlation_id": {"a": 1}, "trace_context": 7"#,
         r#""validated": [], "unknown": "member""#,
     ] {
-        session.submit(&[format!(r#"{{"workflow": "test/chain", {members}}}"#)]).await?;
+        let id = Uuid::now_v7();
+        session.send("task_requests", &format!(r#"{{"task_id": "{id}", "workflow": "test/chain", {members}}}"#)).await?;
         assert_eq!(session.initialize(10).await?.initialized, 1, "{members}");
     }
     assert_eq!(drain(&mut session, |step| complete(step, "1")).await?.len(), 6);

@@ -32,6 +32,16 @@ async fn a_request_without_the_required_shape_is_refused_with_its_number() -> Re
         (r#"{"workflow": "test/chain", "idempotency_key": 7}"#, r#""idempotency_key" must be a text"#),
         (r#"{"workflow": "test/chain", "idempotency_key": null}"#, r#""idempotency_key" must be a text"#),
         (long_key.as_str(), r#""idempotency_key" must be a text"#),
+        (
+            r#"{"workflow": "test/chain", "priorty": "high"}"#,
+            r#"unknown key "priorty"; the keys are workflow, version"#,
+        ),
+        (r#"{"workflow": "test/chain", "idempotencykey": "a"}"#, r#"unknown key "idempotencykey""#),
+        (r#"{"workflow": "test/chain", "tags": "vip"}"#, r#""tags" must be an array of texts"#),
+        (r#"{"workflow": "test/chain", "tags": ["a", null]}"#, r#""tags" must be an array of texts"#),
+        (r#"{"workflow": "test/chain", "tags": [["a"]]}"#, r#""tags" must be an array of texts"#),
+        (r#"{"workflow": "test/chain", "version": 2}"#, r#""version" must be a text"#),
+        (r#"{"workflow": "test/chain", "correlation_id": {}}"#, r#""correlation_id" must be a text"#),
         (too_deep.as_str(), r#""context" is nested more than 100 deep"#),
         (far_too_deep.as_str(), r#""context" is nested more than 100 deep"#),
     ] {
@@ -42,7 +52,9 @@ async fn a_request_without_the_required_shape_is_refused_with_its_number() -> Re
     }
     assert_eq!(session.queued("task_requests").await?, 0, "all or none");
     assert!(session.submit(&[] as &[&str]).await?.is_empty());
-    assert_eq!(session.submit(&[deepest]).await?.len(), 1);
+    let nulls =
+        r#"{"workflow": "test/chain", "tags": null, "version": null, "correlation_id": null, "priority": null}"#;
+    assert_eq!(session.submit(&[deepest.as_str(), nulls]).await?.len(), 2);
     drop(session);
     db.finish().await
 }

@@ -320,9 +320,9 @@ handle_messages(p_queue text, p_messages jsonb[], p_times timestamp with time zo
 heartbeat(p_worker_id text, p_claims bigint[], p_lease interval)
   returns SETOF bigint, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 19efb1c2
 initialize_one(p_message jsonb, p_task_id uuid, p_time timestamp with time zone, p_most integer DEFAULT NULL::integer, OUT namespace text, OUT roots smallint[])
-  returns record, plpgsql volatile, body 3fcf5fe1
+  returns record, plpgsql volatile, body 5bb1f9a6
 initialize_requests(p_messages jsonb[], p_times timestamp with time zone[], p_takers text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0)
-  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], handed_namespace text, handed_task_ids uuid[], handed_positions smallint[]), plpgsql volatile, body dead7502
+  returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], handed_namespace text, handed_task_ids uuid[], handed_positions smallint[]), plpgsql volatile, body 9eb46293
 initialize_tasks(p_batch integer, p_traced boolean DEFAULT false, p_worker_id text DEFAULT NULL::text, p_namespaces text[] DEFAULT '{}'::text[], p_take integer DEFAULT 0, p_lease interval DEFAULT NULL::interval)
   returns TABLE(popped integer, initialized integer, rejected integer, unvalidated integer, dead integer, namespaces text[], finished uuid[], traces text, claim_id bigint, task_id uuid, step smallint, attempt smallint, max_attempts smallint, workflow_id integer, context text, results text, correlation_id text, trace_context text, waited_ms bigint), plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 94ef0b7f
 is_open(p_namespace text)
@@ -423,6 +423,8 @@ report_progress(p_worker_id text, p_claim_id bigint, p_task_id uuid, p_position 
   returns text, plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 20d84c73
 report_results(p_worker_id text, p_results jsonb[])
   returns integer[], plpgsql volatile security definer, set enable_seqscan=off, random_page_cost=0.01, jit=off, plan_cache_mode=force_generic_plan, search_path=pg_catalog, pg_temp, body 37423efc
+request_problem(p_request jsonb)
+  returns text, plpgsql immutable, body 413f5c2b
 request_traces(p_messages jsonb[])
   returns text, sql immutable, body 9c7c0d1a
 requested_workflows(p_messages jsonb[])
@@ -480,7 +482,7 @@ smallints(p_array jsonb)
 steps_wait()
   returns boolean, plpgsql stable, body d0129c10
 submit_tasks(p_requests jsonb[])
-  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body d2b8fd92
+  returns TABLE(request integer, task_id uuid, created boolean), plpgsql volatile security definer, set search_path=pg_catalog, pg_temp, body 51b8780a
 take_ready_steps(p_namespace text, p_most integer, OUT steps integer, OUT task_ids uuid[], OUT positions smallint[], OUT attempts smallint[])
   returns record, plpgsql volatile, body 33738a21
 take_results(p_worker_id text, p_claims bigint[], p_task_ids uuid[], p_positions smallint[], p_attempts smallint[], OUT accepted integer[], OUT refused integer[], OUT namespace text)

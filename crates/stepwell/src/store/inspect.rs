@@ -158,7 +158,7 @@ impl Store {
         // row, in this order, until there are enough.
         let tasks: Vec<TaskSummary> = sqlx::query_as(
             "select t.task_id, t.state::text, w.namespace || '/' || w.name as workflow, w.version, t.priority,
-                    s.steps, s.steps_done, t.correlation_id, t.tags,
+                    s.steps, s.steps_done, t.correlation_id, array_remove(t.tags, null) as tags,
                     (extract(epoch from t.created_at) * 1e6)::bigint as created_at,
                     (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
                from (select k.* from (

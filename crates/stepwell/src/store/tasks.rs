@@ -117,7 +117,7 @@ const ATTEMPTS_SHOWN: i32 = 20;
 /// [`TaskRow`]s.
 const TASKS: &str = "
     select t.task_id, t.state::text, w.namespace || '/' || w.name as workflow, w.version, t.priority,
-           t.context::text, t.error, t.idempotency_key, t.correlation_id, t.tags,
+           t.context::text, t.error, t.idempotency_key, t.correlation_id, array_remove(t.tags, null) as tags,
            (extract(epoch from t.created_at) * 1e6)::bigint as created_at,
            (extract(epoch from t.finished_at) * 1e6)::bigint as finished_at
       from stepwell.tasks t join stepwell.workflows w using (workflow_id)";
