@@ -606,15 +606,18 @@ async fn a_claim_whose_answer_was_lost_with_its_connection_is_given_back_uncount
     session.initialize(1).await?;
     assert_eq!(session.claim_as(worker.id(), 1, "1 hour").await?.len(), 1);
     session.run("commit").await?;
-    session
-        .run("select pg_terminate_backend(pid) from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()")
-        .await?;
+    let mut other = db.session().await?;
+    other.run("begin; lock table stepwell.claims in share mode").await?;
     let later = submit(&client, "test/chain", r#"{"n": 2}"#).await?;
+    let cut = "select count(pg_terminate_backend(pid)) from pg_stat_activity
+                where datname = current_database() and wait_event_type = 'Lock' and query like '%claim_steps%'";
+    eventually("a claim is cut off", async || Ok((session.value::<i64>(cut).await? > 0).then_some(()))).await?;
+    other.run("rollback").await?;
     wait(&client, &[lost, later]).await?;
     for task in [lost, later] {
         assert_eq!(step(&client, task, "a").await?.1, 1, "no attempt is counted that nobody made");
     }
-    drop(session);
+    drop((session, other));
     worker.stop(PATIENCE).await;
     of_worker.close().await;
     orchestrator.stop().await?;
