@@ -624,6 +624,30 @@ async fn a_claim_whose_answer_was_lost_with_its_connection_is_given_back_uncount
     db.finish().await
 }
 
+/// Of another process nothing is heard here but what stands in the tables, and a task may leave them between two looks.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_wait_ends_for_a_task_that_was_removed_before_anybody_looked() -> Result<()> {
+    let db = TestDatabase::new().await?;
+    let database = link(&db, &config()?).await?;
+    let client = Client::new(database.clone());
+    client.register(&[chain(1)]).await?;
+    let task = submit(&client, "test/chain", "{}").await?;
+    let waits = Arc::new(Semaphore::new(0));
+    let waiting = tokio::spawn({
+        let (client, waits) = (client.clone(), waits.clone());
+        async move { client.wait(&[task], Some(PATIENCE), |_| waits.add_permits(1)).await }
+    });
+    waits.acquire().await?.forget();
+    let mut session = db.session().await?;
+    session.run(&format!("begin; select stepwell.cancel_task('{task}')")).await?;
+    session.run("select stepwell.remove_finished_tasks(null, 10, interval '-1 s', interval '-1 s'); commit").await?;
+    waiting.await??;
+    assert!(client.tasks(&[task]).await?[0].is_none());
+    drop(session);
+    database.close().await;
+    db.finish().await
+}
+
 /// Deleting by hand what has tasks is refused; somebody can switch that off.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_step_whose_definition_is_gone_ends_in_error_and_holds_up_no_other() -> Result<()> {

@@ -488,7 +488,9 @@ async fn odd_but_harmless_members_of_a_message_do_no_harm() -> Result<()> {
         r#""validated": [], "unknown": "member""#,
     ] {
         let id = Uuid::now_v7();
-        session.send("task_requests", &format!(r#"{{"task_id": "{id}", "workflow": "test/chain", {members}}}"#)).await?;
+        session
+            .send("task_requests", &format!(r#"{{"task_id": "{id}", "workflow": "test/chain", {members}}}"#))
+            .await?;
         assert_eq!(session.initialize(10).await?.initialized, 1, "{members}");
     }
     assert_eq!(drain(&mut session, |step| complete(step, "1")).await?.len(), 6);

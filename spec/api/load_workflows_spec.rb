@@ -119,6 +119,12 @@ RSpec.describe "Stepwell.load_workflows" do
     expect { load_workflows }.to raise_error(Stepwell::ConfigurationError, /\A#{file} cannot be read: No such file/)
   end
 
+  it "does not wait for a pipe that has the name of a file" do
+    file = File.join(folder, "a.yml")
+    File.mkfifo(file)
+    expect { load_workflows }.to raise_error(Stepwell::ConfigurationError, "#{file} is no file, but a fifo")
+  end
+
   it "reads a byte order mark, CRLF, anchors, merges and numbers of any size" do
     write("a.yml", "\uFEFF#{<<~YAML}".gsub("\n", "\r\n"))
       x-defaults: &defaults { max_attempts: 4, config: &config { number: 12345678901234567890123, name: a } }

@@ -180,4 +180,24 @@ RSpec.describe "waiting" do
         .to raise_error(Stepwell::WaitTimeout, /#{tasks.first.id}.*wait for a worker/)
     end
   end
+
+  it "counts what it has seen finished, though retention removes that meanwhile" do
+    Stepwell.configure do |c|
+      c.retention.finished = 0.001
+      c.retention.cycle = 0.1
+    end
+    gate = Queue.new
+    define_single { |step| step.context["slow"] && gate.pop }
+    start_stepwell
+    quick, slow = [false, true].map { |it| Stepwell.submit("spec/single", { "slow" => it }) }
+    counts = []
+    Stepwell.wait_all([quick, slow], timeout: 30) do |finished, _|
+      counts << finished
+      next unless finished == 1
+
+      eventually { psql("select count(*) from stepwell.tasks where task_id = '#{quick.id}'") == "0" }
+      gate << true
+    end
+    expect(counts.last).to eq(2)
+  end
 end

@@ -68,4 +68,30 @@ RSpec.describe "stepwell config show" do
     ran = stepwell("config", "show", env: own, chdir: folder)
     expect(ran).to have_attributes(code: 2, err: /prepared_statements = maybe: must be true or false \(also yes or no/)
   end
+
+  it "refuses variables that are not UTF-8 by name, and shows nothing of them" do
+    odd = "hunter2\xFF"
+    { "DATABASE_URL" => odd, "STEPWELL__DATABASE__URL" => odd, "STEPWELL__WORKER__LEASE" => odd,
+      "STEPWELL_ENV" => odd }.each do |name, value|
+      ran = stepwell("config", "show", env: { "DATABASE_URL" => database_url, name => value })
+      expect(ran).to have_attributes(code: 2, err: /the variable #{name} is not UTF-8/)
+      expect(ran.out + ran.err).not_to include("hunter2")
+    end
+  end
+
+  it "takes blanks around a variable for none of it" do
+    env = { "STEPWELL__WORKER__LEASE" => " 90s\n", "DATABASE_URL" => database_url }
+    ran = stepwell("config", "show", "--json", env: env)
+    lease = ran.json.find { |setting| setting["key"] == "worker.lease" }
+    expect(lease).to include("value" => "90s")
+  end
+
+  it "does not wait for a pipe that has the name of a file" do
+    Dir.mktmpdir do |folder|
+      Dir.mkdir(File.join(folder, "config"))
+      File.mkfifo(File.join(folder, "config/stepwell.yml"))
+      ran = stepwell("config", "show", chdir: folder)
+      expect(ran).to have_attributes(code: 2, err: %r{config/stepwell.yml is no file})
+    end
+  end
 end

@@ -119,12 +119,13 @@ fn task(ruby: &Ruby, client: &NativeClient, task_id: String) -> Result<String, E
 }
 
 /// JSON texts, in the order of the ids.
-fn tasks(ruby: &Ruby, client: &NativeClient, task_ids: Vec<String>) -> Result<Vec<String>, Error> {
+/// Nil for one that is nowhere.
+fn tasks(ruby: &Ruby, client: &NativeClient, task_ids: Vec<String>) -> Result<Vec<Option<String>>, Error> {
     entry(ruby, || {
         let task_ids = task_ids.iter().map(|text| id(ruby, text)).collect::<Result<Vec<_>, _>>()?;
         let client = client.0.get(ruby)?.clone();
         let tasks = block_on(ruby, async move { client.tasks(&task_ids).await })?;
-        tasks.iter().map(|task| json(ruby, task)).collect()
+        tasks.iter().map(|task| task.as_ref().map(|task| json(ruby, task)).transpose()).collect()
     })
 }
 

@@ -26,7 +26,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     config.define_method("database_url", method!(|config: &NativeConfig| config.config.database.url.clone(), 0))?;
     config.define_method("settings", method!(settings, 0))?;
     config.define_singleton_method("keys", function!(|| config::keys().map(str::to_owned).collect::<Vec<_>>(), 0))?;
-    native.define_singleton_method("environment", function!(config::current_environment, 0))?;
+    native.define_singleton_method("environment", function!(environment, 0))?;
     native.define_singleton_method("mask_url", function!(|url: String| telemetry::mask_url(&url), 1))?;
     native
         .define_singleton_method("mask_text", function!(|text: String| telemetry::mask_text(&text).into_owned(), 1))?;
@@ -51,6 +51,10 @@ fn from_yaml(ruby: &Ruby, yaml: String, environment: String) -> Result<NativeWor
 
 fn to_json(workflow: &NativeWorkflow) -> String {
     workflow.0.to_json()
+}
+
+fn environment(ruby: &Ruby) -> Result<String, Error> {
+    entry(ruby, || config::current_environment().map_err(|failure| raise(ruby, &failure)))
 }
 
 fn load(ruby: &Ruby, environment: Option<String>, overrides: String) -> Result<NativeConfig, Error> {

@@ -134,11 +134,8 @@ impl Client {
         persist(database, || database.store().find_task(task_id)).await
     }
 
-    /// These tasks as they are now, in this order.
-    ///
-    /// # Errors
-    /// [`Error::UnknownTask`] for the first that does not exist.
-    pub async fn tasks(&self, task_ids: &[Uuid]) -> Result<Vec<TaskRow>> {
+    /// These tasks as they are now, in this order; none for one that is nowhere, as when it has finished and was removed.
+    pub async fn tasks(&self, task_ids: &[Uuid]) -> Result<Vec<Option<TaskRow>>> {
         let mut found = HashMap::new();
         for (database, task_ids) in self.by_home(task_ids, PERSISTENCE).await? {
             for ids in task_ids.chunks(SUBMIT_BATCH) {
@@ -149,8 +146,12 @@ impl Client {
         let mut tasks = Vec::with_capacity(task_ids.len());
         for task_id in task_ids {
             tasks.push(match found.get(task_id) {
-                Some(task) => task.clone(),
-                None => self.task(*task_id).await?, // still in the queue, or among the dead letters
+                Some(task) => Some(task.clone()),
+                // Still in the queue, or among the dead letters.
+                None => match self.task(*task_id).await {
+                    Err(Error::UnknownTask { .. }) => None,
+                    task => Some(task?),
+                },
             });
         }
         Ok(tasks)

@@ -28,6 +28,8 @@ use crate::worker::Taker;
 const GAPS: RangeInclusive<Duration> = Duration::from_millis(1)..=Duration::from_millis(10);
 /// How often waits look into the database when no wake-up comes.
 const WAIT_POLLING: Duration = Duration::from_millis(500);
+/// Each look of so many is for tasks that were removed.
+const GONE_EVERY: u32 = 10;
 
 /// A link to a database. Cheap to clone; [`close`](Self::close) ends it for all clones.
 #[derive(Debug, Clone)]
@@ -351,6 +353,7 @@ impl Database {
     async fn check_waits(self) {
         let mut finished = self.0.signals.finished();
         let mut backoff = self.backoff("wait");
+        let mut looks: u32 = 0;
         loop {
             let _woken = tokio::time::timeout(WAIT_POLLING, finished.changed()).await;
             let awaited = self.0.signals.awaited_tasks();
@@ -358,7 +361,13 @@ impl Database {
                 continue;
             }
             let started = Instant::now();
-            match self.store().finished_among(&awaited).await {
+            looks = looks.wrapping_add(1);
+            // What somebody waits for was there, so it has finished, and was removed, when it is nowhere any more.
+            let over = match looks % GONE_EVERY {
+                0 => self.store().unknown_among(&awaited).await,
+                _ => self.store().finished_among(&awaited).await,
+            };
+            match over {
                 Ok(done) => {
                     backoff.succeeded();
                     self.0.signals.settle(&done);

@@ -51,6 +51,9 @@ module Stepwell
 
       names = Dir.children(directory).select { |name| name.b.match?(/\A[^.].*\.ya?ml\z/in) }.sort
       files = names.map { |name| File.join(directory, name) }.reject { |file| File.directory?(file) }
+      strange = files.find { |file| File.exist?(file) && !File.file?(file) } # to read it could take for ever
+      raise ConfigurationError, "#{strange} is no file, but a #{File.ftype(strange)}" if strange
+
       files.each { |file| load_workflow(file) }
     end
 
@@ -92,7 +95,8 @@ module Stepwell
     # @param timeout [Numeric, nil] seconds, none when it is negative; nil and Float::INFINITY wait for ever
     # @yieldparam finished [Integer] how many have finished, at first and when that has changed
     # @yieldparam total [Integer]
-    # @return [Array<Task>] the tasks, refreshed
+    # @return [Array<Task>] the tasks, refreshed; one that has finished and was removed meanwhile (retention) stays as
+    #   it was read last
     # @raise [WaitTimeout]
     # @raise [ValidationError] for what is no task, or no number of seconds
     def wait_all(tasks, timeout: nil)
@@ -106,7 +110,7 @@ module Stepwell
       else
         client.wait(ids, timeout)
       end
-      tasks.zip(client.tasks(ids)) { |task, row| task.adopt(row) }
+      tasks.zip(client.tasks(ids)) { |task, row| task.adopt(row) if row }
       tasks
     end
 

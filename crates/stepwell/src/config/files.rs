@@ -3,16 +3,21 @@
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
+use super::variables;
 use crate::error::{Error, Result};
 
 /// The environment by `STEPWELL_ENV`, `RAILS_ENV` or `RACK_ENV`, else `development`.
-pub fn current_environment() -> String {
-    ["STEPWELL_ENV", "RAILS_ENV", "RACK_ENV"]
-        .iter()
-        .filter_map(|variable| std::env::var(variable).ok())
-        .map(|value| value.trim().to_owned())
-        .find(|value| !value.is_empty())
-        .unwrap_or_else(|| "development".to_owned())
+///
+/// # Errors
+/// [`Error::Configuration`] when the variable is not UTF-8.
+pub fn current_environment() -> Result<String> {
+    for variable in ["STEPWELL_ENV", "RAILS_ENV", "RACK_ENV"] {
+        let value = variables::read(variable).map_err(|message| Error::Configuration { message })?;
+        if let Some(value) = value.filter(|value| !value.is_empty()) {
+            return Ok(value);
+        }
+    }
+    Ok("development".to_owned())
 }
 
 /// Any name that can be a file's.
@@ -29,7 +34,9 @@ pub(super) fn check_environment(name: &str) -> Result<()> {
 /// The file, or the one that is called `.yaml` instead of `.yml`, if there is one.
 pub(super) fn existing(file: &Path) -> Result<Option<PathBuf>> {
     let there = |path: &Path| match path.metadata() {
-        Ok(_) => Ok(true),
+        Ok(found) if found.is_file() => Ok(true),
+        // To read it could take for ever.
+        Ok(_) => Err(Error::Configuration { message: format!("{} is no file", path.display()) }),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => Ok(false),
         Err(source) => Err(Error::File { path: path.display().to_string(), source }),
     };

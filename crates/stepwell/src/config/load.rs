@@ -9,7 +9,7 @@ use config::{ConfigError, Environment, Map, Source, Value, ValueKind};
 use super::files::{self, current_environment};
 use super::known::{self, DEFAULTS, ENVIRONMENTS};
 use super::origin::{Effective, Origin, Problems, Setting};
-use super::{check, list, metrics, values, Config};
+use super::{check, list, metrics, values, variables, Config};
 use crate::error::{Error, Result};
 use crate::signals::lock;
 use crate::yaml;
@@ -71,7 +71,7 @@ impl Sources<'_> {
     /// As [`Config::load`].
     pub fn load(&self) -> Result<Loaded> {
         let named = self.environment.map(str::trim).filter(|name| !name.is_empty());
-        let environment = named.map_or_else(current_environment, str::to_owned);
+        let environment = named.map_or_else(current_environment, |name| Ok(name.to_owned()))?;
         files::check_environment(&environment)?;
         let built_in = |wanted: &str| ENVIRONMENTS.iter().find(|(name, _)| *name == wanted);
         let beside = self.file.with_file_name("environments").join(format!("{environment}.yml"));
@@ -155,11 +155,17 @@ impl Layers {
     }
 
     fn variables(&mut self) {
-        if let Ok(url) = std::env::var("DATABASE_URL") {
-            self.value("database.url".to_owned(), Value::new(None, url), &Origin::Variable("DATABASE_URL".to_owned()));
+        match variables::read("DATABASE_URL") {
+            Ok(None) => {}
+            Ok(Some(url)) => {
+                let origin = Origin::Variable("DATABASE_URL".to_owned());
+                self.value("database.url".to_owned(), Value::new(None, url), &origin);
+            }
+            Err(why) => self.problems.other(why),
         }
+        let given = variables::of_settings(&mut self.problems);
         let ours = Environment::with_prefix("STEPWELL").prefix_separator("__").separator("__").ignore_empty(true);
-        match ours.try_parsing(true).collect() {
+        match ours.try_parsing(true).source(Some(given)).collect() {
             Ok(values) => {
                 for (key, value) in values {
                     let variable = format!("STEPWELL__{}", key.replace('.', "__").to_uppercase());

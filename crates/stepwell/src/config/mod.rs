@@ -26,6 +26,7 @@ mod origin;
 mod sections;
 mod traces;
 mod values;
+mod variables;
 
 pub(crate) use duration::parse as parse_duration;
 

@@ -165,7 +165,7 @@ impl Problems {
 
     /// Something else is wrong.
     pub(super) fn other(&mut self, what: String) {
-        self.0.push(what);
+        self.0.push(mask_text(&what).into_owned());
     }
 
     /// # Errors
