@@ -83,6 +83,56 @@ RSpec.describe "the delay before the next attempt" do
                  be_within(20).of(1000), be_within(20).of(1000), seconds(100)])
   end
 
+  it "is what any number and whatever answers to_time say; what is below nothing is none" do
+    moment = Time.now + 1000
+    ours = Class.new { define_method(:to_time) { moment } }.new
+    expect(delays_after(asking(Rational(1001, 2)), asking(BigDecimal("400.5")), asking(moment.to_datetime),
+                        asking(ours), asking(moment.to_date + 36_500), asking(Time.at(2**60)), asking(Float::INFINITY),
+                        asking(nil, backoff_hint: { type: "ours", delay: moment.to_datetime })))
+      .to match([seconds(500.5), seconds(400.5), be_within(20).of(1000), be_within(20).of(1000), seconds(3600),
+                 seconds(3600), seconds(3600), be_within(20).of(1000)])
+    expect(Stepwell::Delay.of(-5)).to eq(0)
+    expect(Time.httpdate(Stepwell::Delay.of(DateTime.new(-4000)))).to eq(Time.at(0))
+  end
+
+  it "is told to be none, by name and value, and then is the step's" do
+    lines = logged
+    broken = Class.new { define_method(:to_time) { "tomorrow" } }.new
+    asked = ["soon", "Sunday", Float::NAN, Object.new, [5], broken, Complex(1, 1)]
+    expect(delays_after(*asked.map { |it| asking(it) }, asking(nil, backoff_hint: { "delay" => "later" })))
+      .to all(seconds(100))
+
+    told = lines.string.lines.grep(/WARN.* STEP retry_after: .* is no number of seconds/)
+    expect(told.size).to eq(8)
+    expect(told).to include(/: "soon" is no .* such header; it is not heeded task=\S+ step=s0 attempt=1$/)
+  end
+
+  it "is the time or the duration of ActiveSupport that was asked for" do
+    run = run_ruby(<<~RUBY)
+      require "active_support"
+      require "active_support/time"
+      Time.zone = "Tokyo"
+      asked = [Time.zone.now + 500, 300.seconds, 5.minutes.from_now, Date.tomorrow + 36_500, "200"]
+      code = Class.new(Stepwell::StepHandler) do
+        define_method(:call) { |it| raise Stepwell::RetryableError.new("busy", retry_after: asked[it.context["n"]]) }
+      end
+      Stepwell.workflow("spec/asking") { step :only, code, backoff: { base: 9, cap: 1000, jitter: 0 } }
+      Stepwell::Orchestrator.embedded do
+        worker = Stepwell::Worker.new(namespaces: "spec").start
+        tasks = Stepwell.submit_all(asked.each_index.map { |n| { workflow: "spec/asking", context: { n: n } } })
+        delays = tasks.map do |task|
+          step = nil
+          Thread.pass until (step = task.refresh.steps.first) && step.run_at
+          (step.run_at - step.attempts[0]["finished_at"]).round(-2)
+        end
+        puts delays.inspect
+        worker.stop
+      end
+    RUBY
+    expect(run.gets).to eq([500, 300, 300, 1000, 200].inspect)
+    expect(run.wait).to be_success
+  end
+
   it "ends at the moment that was asked for, and not in the second before" do
     moment = nil
     define_single(backoff: hour) do |step|
@@ -106,6 +156,7 @@ RSpec.describe "the delay before the next attempt" do
   end
 
   it "is what the metadata says: a hint before the header Retry-After, and the error before both" do
+    logged # of "soon"
     hint = { type: "rate_limit", delay: 500 }
     header = { "retry-AFTER" => "300" }
     expect(delays_after(asking(nil, backoff_hint: hint), asking(nil, headers: header), asking(50, backoff_hint: hint),

@@ -80,6 +80,7 @@ RSpec.describe "a handler that fails" do
   end
 
   it "may ask for nonsense as a delay: the usual one is taken" do
+    lines = logged
     nonsense = [Float::NAN, Float::INFINITY, -5, "soon", Object.new]
     task = run_single(max_attempts: 6, backoff: quick) do |step|
       step.attempt < 6 ? raise(Stepwell::RetryableError.new("busy", retry_after: nonsense[step.attempt - 1])) : "done"
@@ -87,6 +88,7 @@ RSpec.describe "a handler that fails" do
 
     expect(task.result(:only)).to eq("done")
     expect(attempts.map { |it| it["message"] }).to eq(["busy"] * 5)
+    expect(lines.string.scan("is no number of seconds").size).to eq(3) # what is endless or below nothing is a number
   end
 
   it "has the metadata it noted stored with the attempt" do

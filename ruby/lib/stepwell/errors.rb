@@ -32,12 +32,14 @@ module Stepwell
     attr_reader :code
     # @return [Hash, nil] what the handler wants stored with the attempt; any JSON
     attr_reader :context
-    # @return [Numeric, Time, String, nil] when the next attempt is to be made; the step's cap is the longest wait
+    # @return [Numeric, Time, #to_time, String, nil] when the next attempt is to be made; the step's cap is the
+    #   longest wait
     attr_reader :retry_after
 
     # @param message [String]
-    # @param retry_after [Numeric, Time, String, nil] seconds, a moment, or what the HTTP header Retry-After says
-    #   (seconds or a date). The database's clock decides when a moment has come.
+    # @param retry_after [Numeric, Time, #to_time, String, nil] seconds, also a duration of ActiveSupport; a moment, as
+    #   a Time, a DateTime or a TimeWithZone; or what the HTTP header Retry-After says (seconds or a date). The
+    #   database's clock decides when a moment has come. Of what is none of these a log line tells.
     # @param code [String, nil]
     # @param context [Hash, nil] any JSON
     def initialize(message = nil, retry_after: nil, code: nil, context: nil)

@@ -22,6 +22,7 @@ module Stepwell
     def generate(error, metadata)
       details = attached(error)
       causes = causes(error)
+      metadata = Delay.told { Delay.plain(metadata) } || metadata
       JsonValue.write({ kind: kind(error), class: class_name(error), ancestors: ancestors(error), code: details[:code],
                         message: message(error), backtrace: backtrace(error, 50), causes: (causes unless causes.empty?),
                         context: storable(details[:context], "context"), retry_after: details[:retry_after],
@@ -114,20 +115,10 @@ module Stepwell
       return details unless error.is_a?(PermanentError) || error.is_a?(RetryableError)
 
       details[:context] = error.context
-      details[:retry_after] = delay(error.retry_after) if error.is_a?(RetryableError)
+      details[:retry_after] = Delay.told { Delay.of(error.retry_after) } if error.is_a?(RetryableError)
       details
     rescue StandardError
       details
-    end
-
-    # What the orchestrator reads as a delay: seconds, or the text of a header.
-    def delay(asked)
-      case asked
-      when nil then nil
-      when Time then Time.at(asked.to_r.ceil).httpdate # to the second, and not before the moment
-      when String then text(asked)
-      else Float(asked, exception: false)&.then { |seconds| seconds if seconds.finite? }
-      end
     end
 
     # An exception's message can be anything, also an exception.
