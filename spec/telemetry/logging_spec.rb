@@ -129,6 +129,75 @@ RSpec.describe "log lines" do
                            "WARN TASK weighed weight=2.5 what=box large=#{2**70}", "WARN TASK [1, nil]", "it is"])
     end
 
+    it "hold fields, an exception among them too, and what a block returns" do
+      error = begin
+        raise IOError, "no answer"
+      rescue IOError => e
+        e
+      end
+      lines = written do
+        Stepwell.logger.warn("priced", count: 1, "unit" => :box, nothing: nil)
+        Stepwell.logger.warn("priced", { count: 2 })
+        Stepwell.logger.error("not now", error)
+        Stepwell.logger.error("not now", cause: RuntimeError.new("full"), n: 1)
+        Stepwell.logger.error(error, n: 1)
+        Stepwell.logger.warn("worker", n: 1) { "by a block" }
+        Stepwell.logger.warn(n: 1) { { message: "by a block", m: 2 } }
+        Stepwell.logger.add(Logger::WARN, "added", "worker", n: 1)
+        Stepwell.logger.log(Logger::WARN, nil, "the progname", n: 1)
+        Stepwell.logger.warn("value", 5)
+        Stepwell.logger.warn("values", 5, [6], password: "hunter2")
+        Stepwell.logger.warn(nil)
+        Stepwell.logger.info("no", n: raise("never")) { raise "nobody asks for it" } if Stepwell.logger.info?
+        Stepwell.logger.info { raise "nobody asks for it" }
+      end
+      at = /backtrace="?#{__FILE__}:\d+:in /
+      expect(lines).to match(
+        ["WARN TASK priced count=1 unit=box", "WARN TASK priced count=2",
+         /\AERROR TASK not now error="IOError: no answer" #{at}/, 'ERROR TASK not now cause="RuntimeError: full" n=1',
+         /\AERROR TASK no answer n=1 error=IOError #{at}/, "WARN WORKER by a block n=1", "WARN TASK by a block n=1 m=2",
+         "WARN WORKER added n=1", "WARN TASK the progname n=1", "WARN TASK value value=5",
+         'WARN TASK values value="[5, [6]]" password=***', "WARN TASK nil"]
+      )
+    end
+
+    it "are written whatever cannot be shown in them" do
+      broken = Class.new { def to_s = raise("no"); alias_method :inspect, :to_s }.new # rubocop:disable Style/Semicolon
+      lines = written do
+        Stepwell.logger.warn(broken)
+        Stepwell.logger.warn("a field", it: broken, n: 1)
+      end
+      expect(lines).to eq(["WARN TASK (cannot be shown: RuntimeError)",
+                           'WARN TASK a field it="(cannot be shown: RuntimeError)" n=1'])
+    end
+
+    it "have the tags of their thread, nested, until their blocks end" do
+      lines = written do
+        logger = Stepwell.logger
+        result = logger.tagged("a", :b) do |it|
+          it.warn("one", n: 1)
+          it.tagged(["c", nil, " "]) { logger.warn { "two" } }
+          Thread.new { logger.warn("another thread") }.join
+          logger.warn("three")
+          7
+        end
+        logger.warn("result", n: result)
+        expect { logger.tagged("d") { raise "no" } }.to raise_error("no")
+        expect(logger.push_tags("e", "f")).to eq(%w[e f])
+        logger.warn("four")
+        expect(logger.pop_tags).to eq(%w[f])
+        logger.warn("five")
+        logger.clear_tags!
+        logger.warn("six")
+        always = logger.tagged("g")
+        always.tagged("h") { always.warn("seven") }
+        logger.warn("eight")
+      end
+      expect(lines).to eq(["WARN TASK one tags=a,b n=1", "WARN TASK two tags=a,b,c", "WARN TASK another thread",
+                           "WARN TASK three tags=a,b", "WARN TASK result n=7", "WARN TASK four tags=e,f",
+                           "WARN TASK five tags=e", "WARN TASK six", "WARN TASK seven tags=g,h", "WARN TASK eight"])
+    end
+
     it "are changed by what is right only, and wholly or not at all" do
       { { level: :loud } => /level: "loud" is none of error, warn, info, debug, trace/,
         { level: :debug, format: :xml } => /format: "xml" is none of auto, pretty, plain, json/,
@@ -198,6 +267,88 @@ RSpec.describe "log lines" do
       expect(lines.size).to eq(1)
       expect(lines.first).to match(%r{WARN -- : TASK finished workflow=spec/refuses task=#{task.id} state=error ms=\d})
         .and end_with(%( step=second attempts=1 error="Stepwell::PermanentError: no such card"\n))
+    end
+
+    it "have the fields and tags of Stepwell.logger and of a step, and what it can besides" do
+      target = Logger.new(log = StringIO.new)
+      Stepwell.logger = target
+      Stepwell.logger.warn("priced", count: 1)
+      Stepwell.logger.tagged("import") do |logger|
+        logger.error("not now", IOError.new("full"))
+        logger.warn("worker") { "by a block" }
+      end
+      Stepwell.logger.level = Logger::ERROR
+      Stepwell.logger.progname = "shop"
+      Stepwell.logger.warn { raise "nobody asks for it" }
+      Stepwell.logger = Stepwell.logger # changes nothing
+
+      expect(target).to have_attributes(level: Logger::ERROR, progname: "shop")
+      expect(Stepwell.logger).to be_a(Logger).and be_error.and(have_attributes(warn?: false, formatter: nil))
+      expect(log.string.lines.map { |line| line[/ : (.*)/, 1] })
+        .to eq(["TASK priced count=1", 'TASK not now tags=import error="IOError: full"',
+                "WORKER by a block tags=import"])
+    end
+
+    it "have those of a handler, and a step begins without the tags of the one before" do
+      log = logged
+      define_single do |step|
+        step.logger.info("priced", count: 1)
+        step.logger.tagged("a") { |logger| Stepwell.logger.info("in all of them") && logger.info { "nested" } }
+        step.logger.push_tags("left")
+        step.logger.warn("failed", IOError.new("full"))
+        step.logger.info("worker") { "as a step" }
+      end
+      orchestrator = start_orchestrator
+      start_worker(orchestrator: orchestrator, concurrency: 1)
+      2.times { expect(orchestrator.submit("spec/single").wait(timeout: 20).state).to be(:complete) }
+      Stepwell.logger = nil
+
+      said = log.string.lines.grep(/STEP|in all/).map { |line| line[/ : (.*)/, 1].sub(/task=\S+ /, "") }
+      expect(said).to eq(["STEP priced step=only attempt=1 count=1", "TASK in all of them tags=a",
+                          "STEP nested step=only attempt=1 tags=a",
+                          'STEP failed step=only attempt=1 tags=left error="IOError: full"',
+                          "STEP as a step step=only attempt=1 tags=left"] * 2)
+    end
+
+    it "are tagged as Rails does where it is Rails' own, and by a field with Stepwell's formatter" do
+      process = run_program(<<~RUBY)
+        require "active_support"
+        require "active_support/tagged_logging"
+        require "active_support/logger"
+        def log(target)
+          Stepwell.logger = target
+          Stepwell.logger.tagged("a", "b") do
+            Stepwell.logger.info("priced", count: 1)
+            target.info("the application's")
+            Stepwell.logger.tagged("c") { Stepwell.logger.info { "nested" } }
+          end
+          Stepwell.logger.silence(Logger::ERROR) { Stepwell.logger.info("not heard") }
+          Stepwell.logger.info("plain")
+          Stepwell.logger.tagged("g").info("always")
+        end
+        log(ActiveSupport::TaggedLogging.new(ActiveSupport::Logger.new($stdout)))
+        ours = ActiveSupport::Logger.new($stdout)
+        ours.formatter = Stepwell::Logging::Formatter.new
+        log(ActiveSupport::TaggedLogging.new(ours))
+        Stepwell.logger = nil
+        puts "end"
+      RUBY
+      said = Array.new(11) { process.gets.to_s }
+      expect(process.wait).to be_success
+      expect(said.map { |line| line.sub(/\A\S+Z /, "") })
+        .to eq(["[a] [b] TASK priced count=1", "[a] [b] the application's", "[a] [b] [c] TASK nested", "TASK plain",
+                "TASK always tags=g", "INFO TASK priced count=1 tags=a,b", "INFO TASK [a] [b] the application's",
+                "INFO TASK nested tags=a,b,c", "INFO TASK plain", "INFO TASK always tags=g", "end"])
+    end
+
+    it "are refused where it is none, and the one before goes on" do
+      log = logged
+      [Object.new, "log/shop.log", $stdout, 5, Class.new { def info; end }.new].each do |wrong|
+        expect { Stepwell.logger = wrong }
+          .to raise_error(Stepwell::ConfigurationError, /\Alogger: .* is no logger: it does not answer .*error \(/)
+      end
+      Stepwell.logger.warn("still here")
+      expect(log.string).to include("TASK still here")
     end
 
     it "are taken by one that is no Logger of the standard library" do

@@ -2,7 +2,10 @@
 
 require_relative "logging/entry"
 require_relative "logging/formatter"
+require_relative "logging/tags"
+require_relative "logging/field_logger"
 require_relative "logging/standard"
+require_relative "logging/application"
 require_relative "logging/step_logger"
 require_relative "logging/forwarder"
 
@@ -13,7 +16,6 @@ module Stepwell
   module Logging
     # Seconds that the end of a process waits for lines that nobody reads.
     PATIENCE = 3.0
-    METHODS = %i[debug info warn error fatal unknown].freeze
 
     module_function
 
@@ -23,18 +25,13 @@ module Stepwell
     # @param message [String]
     # @param fields [Hash{Symbol => Object}]
     def log(severity, component, message, **fields)
-      add(Stepwell.logger, severity, Entry.new(component.to_s, message, fields))
+      bring(severity, Entry.new(component.to_s, message, fields))
     end
 
-    # @param logger [Logger] Stepwell's, or one of the application
     # @param severity [Integer]
     # @param entry [Entry]
-    def add(logger, severity, entry)
-      return logger.add(severity, entry) if logger.is_a?(Standard)
-
-      logger.public_send(METHODS.fetch(severity, :unknown)) { Line.new(entry) }
-    rescue StandardError # of a full disk, of a formatter: the line goes to standard error, and the work goes on
-      Standard.new.add(severity, entry)
+    def bring(severity, entry)
+      Stepwell.logger.bring(severity, entry)
     end
 
     # At the end of the process, when nothing runs any more: waits a moment until what was logged is written.
@@ -46,7 +43,7 @@ module Stepwell
 
   class << self
     # Where Stepwell logs: standard error, unless it has been replaced. Its level is that of all lines, also Rust's.
-    # @return [Logger] the application's, or a standard Logger
+    # @return [Logging::FieldLogger] a standard Logger; one of the application is asked through it
     # @raise [ConfigurationError] when the settings are wrong
     def logger
       @logger ||= begin
@@ -58,7 +55,9 @@ module Stepwell
     # Replaces the logger, as by `Stepwell.logger = Rails.logger`. What Rust has to say goes there too, on a thread of
     # this process, as far as logging.level and logging.components of the settings let it through.
     # @param logger [Logger, nil] nil means standard error again
+    # @raise [ConfigurationError] for what is no logger
     def logger=(logger)
+      logger = Logging::Application.of(logger) unless logger.nil?
       @logger = logger
       logger.nil? || logger.is_a?(Logging::Standard) ? Logging::Forwarder.stop : Logging::Forwarder.start
     end

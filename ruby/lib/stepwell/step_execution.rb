@@ -97,7 +97,8 @@ module Stepwell
       raise ValidationError, "the progress #{e.message}"
     end
 
-    # @return [Logger] logs to {Stepwell.logger}, each line with task, step, attempt and the task's correlation id
+    # @return [Logging::FieldLogger] logs to {Stepwell.logger}, each line with task, step, attempt and the
+    #   task's correlation id
     def logger
       @logger ||= Logging::StepLogger.new(Stepwell.logger, { task: task_id, step: name, attempt: attempt,
                                                              correlation_id: correlation_id })

@@ -10,26 +10,35 @@ module Stepwell
       # Lines of a backtrace that are worth a field.
       BACKTRACE = 20
 
-      # What a logger was given: an entry, an exception, a Hash of fields with message: among them, or any text.
-      # @param given [Object]
+      # What a logger was given: an exception, a Hash of fields with message: among them, or any text.
+      # @param given [Object] nil: the message stands with the fields
       # @param component [String]
+      # @param fields [Hash] come first
       # @return [Entry]
-      def self.of(given, component = COMPONENT)
+      def self.of(given, component = COMPONENT, fields = {})
         case given
         when Entry then given
         when Line then given.entry
         when Exception
-          new(component, Failure.message(given), { error: given.class, backtrace: backtrace(given) })
+          new(component, Failure.message(given), { **fields, error: given.class, backtrace: backtrace(given) })
         when Hash
-          new(component, given[:message] || given["message"], given.reject { |key, _| key.to_s == "message" })
-        else new(component, given.is_a?(String) ? given : given.inspect)
+          new(component, given[:message] || given["message"],
+              { **fields, **given.reject { |key, _| key.to_s == "message" } })
+        when nil then new(component, fields.fetch(:message, "nil"), fields.except(:message))
+        else new(component, given.is_a?(String) ? given : shown(given), fields)
         end
       end
 
       def self.backtrace(error)
         error.backtrace&.first(BACKTRACE)&.join(" < ")
       end
-      private_class_method :backtrace
+
+      # @return [String] whatever stands in a line, the line is written
+      def self.shown(value, as = :inspect)
+        Failure.text(value.public_send(as))
+      rescue StandardError, ScriptError => e
+        "(cannot be shown: #{e.class})"
+      end
 
       # @return [String] one of config/components.yml
       attr_reader :component
@@ -43,23 +52,32 @@ module Stepwell
       # @param fields [Hash] those that are nil are left out
       def initialize(component, message, fields = {})
         @component = component
-        @message = Failure.text(message)
-        @fields = fields.compact.to_h { |key, value| [Failure.text(key), plain(value)] }
+        @message = message.is_a?(String) ? Failure.text(message) : Entry.shown(message, :to_s)
+        @fields = plain(fields)
       end
 
-      # @param component [String]
-      # @param fields [Hash] come first
+      # @param tags [Array<String>] come before its own
       # @return [Entry]
-      def with(component, fields)
-        Entry.new(component, message, fields.merge(self.fields))
+      def tagged(tags)
+        return self if tags.empty?
+
+        Entry.new(component, message, { **fields, "tags" => [*tags, *fields["tags"]].join(",") })
       end
 
       private
 
-      def plain(value)
-        case value
-        when Integer, Float, true, false then value
-        else Failure.text(value)
+      def plain(fields)
+        fields.each_with_object({}) do |(key, value), all|
+          key = Failure.text(key)
+          case value
+          when nil then next
+          when Integer, Float, true, false then all[key] = value
+          when String then all[key] = Failure.text(value)
+          when Exception
+            all[key] = "#{Failure.class_name(value)}: #{Failure.message(value)}"
+            all["backtrace"] ||= Entry.backtrace(value) if value.backtrace
+          else all[key] = Entry.shown(value, :to_s)
+          end
         end
       end
     end
@@ -70,6 +88,29 @@ module Stepwell
     class Line < String
       # @return [Entry]
       attr_reader :entry
+
+      # What Rails' TaggedLogging puts before a text.
+      TAGS = /\A(?:\[[^\[\]]*\] )*\z/
+      private_constant :TAGS
+
+      # @param text [String] what a formatter is given
+      # @return [Entry, nil] of the line that this thread is logging, with the tags that stand before its text
+      def self.carried(text)
+        line = Thread.current.thread_variable_get(:stepwell_line)
+        return unless line && text.end_with?(line)
+
+        tags = text[0, text.size - line.size]
+        line.entry.tagged(tags.scan(/\[([^\[\]]*)\]/).flatten) if tags.match?(TAGS)
+      end
+
+      # Keeps the line at hand for a formatter: a logger in between may make another text of it.
+      # @yieldparam line [Line] self
+      def carry
+        Thread.current.thread_variable_set(:stepwell_line, self)
+        yield self
+      ensure
+        Thread.current.thread_variable_set(:stepwell_line, nil)
+      end
 
       def initialize(entry)
         @entry = entry

@@ -15,7 +15,8 @@ module Stepwell
       # @param message [Object] text, an exception, or a Hash of fields with message: among them
       # @return [String] the line, with its newline, secrets masked
       def call(severity, time, progname, message)
-        entry = Entry.of(message, self.class.component(progname))
+        entry = message.is_a?(Line) ? message.entry : message.is_a?(String) && Line.carried(message)
+        entry ||= Entry.of(message, self.class.component(progname))
         Native::Logging.line([time.to_i, time.nsec], SEVERITIES.fetch(severity, 3), entry.component, entry.message,
                              entry.fields)
       end

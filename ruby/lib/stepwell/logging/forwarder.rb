@@ -55,7 +55,7 @@ module Stepwell
         end
 
         def bring(severity, component, message, fields)
-          Logging.add(Stepwell.logger, severity, Entry.new(component, message, fields))
+          Logging.bring(severity, Entry.new(component, message, fields))
         end
       end
     end

@@ -5,7 +5,7 @@ module Stepwell
     # Stepwell's own logger: a standard one whose lines go to standard error by the way that Rust's go, and whose level
     # is Rust's too.
     # @api private
-    class Standard < ::Logger
+    class Standard < FieldLogger
       LEVELS = %w[debug info warn error error error].freeze
 
       # Where a Logger writes to.
@@ -38,19 +38,17 @@ module Stepwell
         Native::Logging.set(LEVELS.fetch(@level), nil, {}) if @made
       end
 
-      # @see Logger#add
-      def add(severity, message = nil, progname = nil)
-        severity ||= UNKNOWN
-        return true if severity < level
-
-        if message.nil?
-          message = block_given? ? yield : progname
-          progname = self.progname unless block_given?
-        end
-        entry = Entry.of(message, Formatter.component(progname || self.progname))
-        Native::Logging.enabled?(entry.component, severity) ? super(severity, entry, progname) : true
+      # @param entry [Entry]
+      def take(severity, entry)
+        # Past the fields and the level, which have been looked at.
+        @logdev.write(format_message(format_severity(severity), Time.now, progname, entry))
       end
-      alias log add
+
+      private
+
+      def wanted?(severity, component)
+        Native::Logging.enabled?(component, severity)
+      end
     end
   end
 end

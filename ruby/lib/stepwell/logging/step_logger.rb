@@ -5,8 +5,8 @@ module Stepwell
     # The logger of one attempt: each line carries task, step, attempt and correlation id, and goes to Stepwell's
     # logger.
     # @api private
-    class StepLogger < ::Logger
-      # @param target [Logger]
+    class StepLogger < FieldLogger
+      # @param target [FieldLogger]
       # @param fields [Hash{Symbol => Object}] of each line
       def initialize(target, fields)
         super(nil)
@@ -17,7 +17,7 @@ module Stepwell
 
       # @return [Integer] the target's, unless it has been set
       def level
-        @own || Integer(@target.level, exception: false) || DEBUG
+        @own || @target.level
       end
 
       # Sets the level of this attempt's lines alone.
@@ -25,16 +25,35 @@ module Stepwell
         @own = super && @level if defined?(@fields) # not by the constructor
       end
 
-      # @see Logger#add
-      def add(severity, message = nil, progname = nil)
-        severity ||= UNKNOWN
-        return true if severity < level
-
-        message = block_given? ? yield : progname if message.nil?
-        Logging.add(@target, severity, Entry.of(message).with("step", @fields))
-        true
+      # @see FieldLogger#tagged
+      def tagged(*tags)
+        block_given? ? @target.tagged(*tags) { yield self } : super
       end
-      alias log add
+
+      # @see FieldLogger#push_tags
+      def push_tags(*tags)
+        @target.push_tags(*tags)
+      end
+
+      # @see FieldLogger#pop_tags
+      def pop_tags(*count)
+        @target.pop_tags(*count)
+      end
+
+      # @param entry [Entry]
+      def take(severity, entry)
+        @target.take(severity, entry)
+      end
+
+      private
+
+      def line_fields
+        { **@fields, **super }
+      end
+
+      def component(_progname)
+        "step"
+      end
     end
   end
 end

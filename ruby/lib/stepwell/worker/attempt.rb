@@ -12,6 +12,7 @@ module Stepwell
         # @param native [Native::Worker]
         # @return [Boolean] whether the outcome counts; if not, the step was given up, and this thread's place with it
         def execute(step, native)
+          Logging::Tags.clear
           execution = StepExecution.new(step, native)
           handler = Stepwell.registry.handler(step.handler) or return release_unhandled(step, native)
           result = ActiveRecordConnections.release_after do
