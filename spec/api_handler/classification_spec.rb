@@ -153,16 +153,45 @@ RSpec.describe Stepwell::ApiHandler, "what came back" do
       expect(response.body.encoding).to be(Encoding::UTF_8)
     end
 
-    { "<html>busy" => "not JSON (Content-Type: text/html)", "" => "empty", "{" => "not JSON (Content-Type: text/html)",
-      "\"\xE4\"".b => "not JSON (Content-Type: text/html)", "\"\xE4\"" => "not JSON (Content-Type: text/html)",
-      "NaN" => "not JSON (Content-Type: text/html)" }.each do |body, what|
-      it "asks for another attempt where it is #{body.inspect}" do
-        response = answering(200, { "content-type" => "text/html" }, body).get(step, "/charges")
-
-        expect(failure { response.json }).to be_an_instance_of(Stepwell::RetryableError)
-          .and have_attributes(message: "GET #{url} answered 200 OK, but the body is #{what}", code: "HTTP_NOT_JSON",
-                               context: { "body" => body.b.force_encoding("UTF-8").scrub })
+    it "is nil where there is none: the API has done what was asked" do
+      [[204, ""], [200, ""], [201, " \r\n"], [200, "\uFEFF"], [202, nil]].each do |status, body|
+        response = answering(status, { "content-type" => "application/json" }, body).post(step, "/charges")
+        expect(response).to have_attributes(status: status, json: nil)
       end
+    end
+
+    { '{"a":"ä"}' => nil, "\uFEFF{\"a\":\"ä\"}" => nil,
+      "\uFEFF{\"a\":\"ä\"}".encode("UTF-16LE") => nil, "\uFEFF{\"a\":\"ä\"}".encode("UTF-16BE") => "utf-8",
+      "\uFEFF{\"a\":\"ä\"}".encode("UTF-32LE") => "utf-16", "\uFEFF{\"a\":\"ä\"}".encode("UTF-32BE") => nil,
+      "{\"a\":\"ä\"}".encode("UTF-16BE") => "utf-16", "{\"a\":\"ä\"}".encode("UTF-16LE") => "UTF-16LE",
+      "{\"a\":\"ä\"}".encode("ISO-8859-1") => '"iso-8859-1"', "{\"a\": \"ä\"}" => "iso-8859-1",
+      "{\"a\":  \"ä\"}" => "utf-16", "\n{\"a\":\"ä\"}" => "x-unknown" }.each do |body, charset|
+      it "is read as #{body.b.inspect} with the charset #{charset.inspect}" do
+        type = ["application/json", charset && "charset=#{charset}"].compact.join("; ")
+        [body.b, body].each do |it|
+          expect(answering(200, { "Content-Type" => type }, it).get(step, "/charges").json).to eq("a" => "ä")
+        end
+      end
+    end
+
+    { "<html>busy" => "<html>busy", "{" => "{", "NaN" => "NaN", "\"\xE4\"".b => "\"\uFFFD\"",
+      "\"\xE4\"" => "\"\uFFFD\"", "\xFF\xFE{".b => "\uFFFD\uFFFD{", "<p>password=hunter2" => "<p>password=***",
+      "x" * 2_000 => "#{"x" * 100}…" }.each do |body, shown|
+      it "ends the step where it is #{body[0, 20].inspect} after a 2xx, and is shown" do
+        response = answering(200, { "content-type" => "text/html" }, body).post(step, "/charges")
+
+        expect(failure { response.json }).to be_an_instance_of(Stepwell::PermanentError).and have_attributes(
+          message: "POST #{url} answered 200 OK, but the body is not JSON (Content-Type: text/html): #{shown.inspect}",
+          code: "HTTP_NOT_JSON", context: { "body" => body.b.force_encoding("UTF-8").scrub[0, 1_000] }
+        )
+      end
+    end
+
+    it "asks for another attempt after another status, where a hook wants to read it" do
+      reading = Class.new(answering(503, {}, "<html>").class) { define_method(:retryable?) { |it| it.json["busy"] } }
+
+      expect(failure { reading.new.get(step, "/charges") }).to be_an_instance_of(Stepwell::RetryableError)
+        .and have_attributes(code: "HTTP_NOT_JSON")
     end
   end
 

@@ -50,6 +50,22 @@ RSpec.describe Stepwell::ApiHandler, "in a workflow" do
     )])
   end
 
+  it "does not send again what an API has accepted without a body" do
+    server = answering_in_turn(http(204, {}, ""))
+
+    expect(run_single(server.url, backoff: quick)).to have_attributes(state: :complete, results: { "only" => nil })
+    expect(times.size).to eq(1)
+  end
+
+  it "does not send again what an API has accepted with a body that is no JSON" do
+    server = answering_in_turn(http(200, { "Content-Type" => "text/html" }, "<p>Thank you"))
+    task = run_single(server.url, backoff: quick)
+
+    expect(task.state).to be(:error)
+    expect(task.steps.first.error).to include("kind" => "permanent", "code" => "HTTP_NOT_JSON", "attempt" => 1)
+    expect(times.size).to eq(1)
+  end
+
   it "waits for as long as Retry-After says" do
     server = answering_in_turn(http(429, { "retry-after" => "1" }), http(200, {}, "{}"))
     task = run_single(server.url, backoff: quick)
@@ -90,9 +106,9 @@ RSpec.describe Stepwell::ApiHandler, "in a workflow" do
     expect(server.requests.size).to eq(1)
   end
 
-  it "is tried again where nobody listens, and where JSON was to come" do
+  it "is tried again where nobody listens, and, where the step says so, where JSON was to come" do
     server = answering_in_turn(http(200, {}, "<html>"), "", http(200, {}, "{}"))
-    task = run_single(server.url, backoff: quick)
+    task = run_single(server.url, backoff: quick, retryable_errors: "HTTP_NOT_JSON")
 
     expect(task.state).to be(:complete)
     expect(attempts.map { |it| it.values_at("kind", "code") })

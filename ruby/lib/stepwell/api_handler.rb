@@ -9,6 +9,7 @@ require_relative "api_handler/settings"
 require_relative "api_handler/text"
 require_relative "api_handler/url"
 require_relative "api_handler/request"
+require_relative "api_handler/json_body"
 require_relative "api_handler/response"
 require_relative "api_handler/net_http"
 require_relative "api_handler/outcome"
@@ -24,6 +25,7 @@ module Stepwell
   # | no connection, or it broke (refused, reset, DNS, TLS) | {RetryableError}, code "HTTP_CONNECTION" |
   # | no answer in time | {RetryableError}, code "HTTP_TIMEOUT" |
   # | more than max_response_size bytes | {PermanentError}, code "HTTP_TOO_LARGE" |
+  # | 2xx whose body is asked for as JSON and is none | {PermanentError}, code "HTTP_NOT_JSON"; of an empty one nil |
   #
   # A request that cannot be made (its URL is no http(s) URL, say) is a {PermanentError} with code "INVALID_REQUEST".
   # Override {#retryable?} and {#acceptable?} for an API with other habits, {#headers} for what every request carries;

@@ -96,10 +96,12 @@ module Stepwell
         status.between?(200, 299)
       end
 
-      # @return [Object] what the body says as JSON. Keys are Strings, integers exact
-      # @raise [RetryableError] code "HTTP_NOT_JSON" when it is not JSON. Most often something in front of the API
-      #   answered in its place, for a while: a proxy, a maintenance page. Attempts are bounded and carry the same
-      #   idempotency key: one more costs little, giving up would cost the task
+      # @return [Object, nil] what the body says as JSON; nil when it is empty, as after a 204. Keys are Strings,
+      #   integers exact. A byte order mark and the charset of Content-Type are heeded
+      # @raise [PermanentError] code "HTTP_NOT_JSON" when the body of a 2xx is not JSON: the API has done what was
+      #   asked, and must not be asked again. Where something in front of it answers in its place at times, let the step
+      #   try again with `retryable_errors: "HTTP_NOT_JSON"`
+      # @raise [RetryableError] the same code, after another status
       def json
         @parsed ||= [parse]
         @parsed.first
@@ -139,16 +141,17 @@ module Stepwell
       end
 
       def parse
-        unless body.valid_encoding? && (body.encoding != Encoding::BINARY || body.ascii_only?)
-          raise JSON::ParserError, "not valid text"
-        end
+        JsonBody.parse(body, headers["Content-Type"])
+      rescue JSON::ParserError
+        raise (success? ? PermanentError : RetryableError).new(not_json, code: "HTTP_NOT_JSON",
+                                                                         context: { "body" => Text.clip(body, 1_000) })
+      end
 
-        JsonValue.parse(body)
-      rescue JSON::ParserError, EncodingError
+      def not_json
+        beginning = Native.mask_text(Text.clip(body, 1_000))
+        beginning = "#{beginning[0, 100]}…" if beginning.size > 100
         type = Text.clip(headers["Content-Type"] || "none", 100)
-        what = body.empty? ? "empty" : "not JSON (Content-Type: #{type})"
-        raise RetryableError.new("#{self}, but the body is #{what}", code: "HTTP_NOT_JSON",
-                                                                     context: { "body" => Text.clip(body, 1_000) })
+        "#{self}, but the body is not JSON (Content-Type: #{type}): #{beginning.inspect}"
       end
     end
   end
