@@ -32,17 +32,11 @@ alter function stepwell.advance_tasks set enable_hashjoin = off;
 alter function stepwell.advance_tasks set enable_mergejoin = off;
 
 -- A look-up by the key for each id: however many there are, and whatever the planner believes of a table that was empty just now,
--- it never reads one whole.
-do $$
-declare
-  v_function regprocedure;
-begin
-  foreach v_function in array array['stepwell.known_tasks(uuid[])', 'stepwell.unknown_tasks(uuid[])']::regprocedure[] loop
-    execute pg_catalog.format('alter function %s set enable_hashjoin = off', v_function);
-    execute pg_catalog.format('alter function %s set enable_mergejoin = off', v_function);
-  end loop;
-end
-$$;
+-- they never read one whole.
+alter function stepwell.known_tasks set enable_hashjoin = off;
+alter function stepwell.known_tasks set enable_mergejoin = off;
+alter function stepwell.unknown_tasks set enable_hashjoin = off;
+alter function stepwell.unknown_tasks set enable_mergejoin = off;
 
 -- These compare a batch with what claims hold, which no index helps with: as a nested loop it would be each with each.
 alter function stepwell.take_results set enable_nestloop = off;
