@@ -14,6 +14,8 @@ module Stepwell
   #
   # What is in force is told by {Stepwell.config}, and by `stepwell config show`.
   class Configuration
+    include OneLine
+
     # @return [Hash{String, Symbol => String, Hash}, nil] URLs of the databases of namespaces that have their own, or
     #   database_url: and direct_url: of each; on top of what the file and the environment say
     attr_accessor :namespaces
@@ -104,6 +106,20 @@ module Stepwell
     private
 
     attr_reader :sections
+
+    def summary
+      set = sections.transform_values(&:to_h).reject { |_, values| values.empty? }
+      set = { **set, namespaces: namespaces, environment: environment }.compact
+      set.map { |name, values| "#{name}=#{masked(values)}" }
+    end
+
+    # Of what is wrong there may be no telling where its secrets are.
+    def masked(values)
+      JsonValue.check(values)
+      Native.mask_json(JsonValue.write(values))
+    rescue StandardError
+      "(not JSON)"
+    end
 
     def restore(values, namespaces, environment)
       sections.each { |name, section| section.restore(values.fetch(name)) }

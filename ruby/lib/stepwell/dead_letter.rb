@@ -17,6 +17,8 @@ module Stepwell
   # @!attribute [r] database
   #   @return [String] URL of the database that it is in, without credentials: its id counts there
   DeadLetter = Struct.new(:id, :queue, :message, :reason, :enqueued_at, :buried_at, :database, keyword_init: true) do
+    include OneLine
+
     # @api private
     def self.from_row(row)
       new(**row.transform_keys(&:to_sym), enqueued_at: Stepwell.time(row["enqueued_at"]),
@@ -27,6 +29,12 @@ module Stepwell
     # @return [Array] its place in the list of all databases
     def position
       [id, [(buried_at.to_i * 1_000_000) + buried_at.usec, database]]
+    end
+
+    private
+
+    def summary
+      [id, queue, moment(buried_at), quoted(reason)]
     end
   end
 end

@@ -16,10 +16,18 @@ module Stepwell
   # @!attribute [r] at
   #   @return [Time]
   Event = Struct.new(:kind, :actor, :database_user, :reason, :details, :at, keyword_init: true) do
+    include OneLine
+
     # @api private
     def self.from_row(row)
       new(kind: row["kind"].to_sym, actor: row["actor"], database_user: row["database_user"], reason: row["reason"],
           details: row["details"], at: Stepwell.time(row["happened_at"])).freeze
+    end
+
+    private
+
+    def summary
+      [kind, "by #{actor == database_user ? actor : "#{actor} (as #{database_user})"}", moment(at), quoted(reason)]
     end
   end
 end

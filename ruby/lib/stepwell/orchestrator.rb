@@ -3,6 +3,8 @@
 module Stepwell
   # An orchestrator that runs inside this process, on threads of its own outside Ruby's lock.
   class Orchestrator
+    include OneLine
+
     # Starts an orchestrator: on the given or configured database, else on a private PostgreSQL in the working
     # directory, which is started, or shared when another process has started it. It serves the databases of the
     # namespaces that have their own too.
@@ -78,12 +80,11 @@ module Stepwell
       @connection.submit({ workflow: workflow, context: context, **options })
     end
 
-    # @return [String]
-    def inspect
-      "#<Stepwell::Orchestrator #{Native.mask_url(database_url)} #{running? ? "running" : "stopped"}>"
-    end
-
     private
+
+    def summary
+      [@connection && Native.mask_url(database_url), running? ? "running" : "stopped"]
+    end
 
     def stop_all
       Stepwell.running.grep(Worker).each { |worker| worker.stop if worker.connection.equal?(@connection) }

@@ -28,6 +28,8 @@ module Stepwell
   #   @return [String] URL of the database that it lives on, without credentials
   QueueStatus = Struct.new(:namespace, :queued, :oldest_at, :ready, :keyed, :in_progress, :paused_at, :concurrency,
                            :rate, :rate_period, :waits_for, :database, keyword_init: true) do
+    include OneLine
+
     # @api private
     # @param json [String] rows of stepwell.queue_status, times in microseconds
     # @return [Array<QueueStatus>]
@@ -37,6 +39,14 @@ module Stepwell
                                             paused_at: Stepwell.time(row["paused_at"]),
                                             rate_period: row["rate_period"]&.fdiv(1_000_000)).freeze
       end
+    end
+
+    private
+
+    def summary
+      limits = { concurrency: concurrency, rate: rate && "#{rate}/#{rate_period}s" }.compact
+      [namespace, "queued=#{queued} ready=#{ready} keyed=#{keyed} in_progress=#{in_progress}",
+       *limits.map { |name, limit| "#{name}=#{limit}" }, paused_at && "paused"]
     end
   end
 end

@@ -16,11 +16,12 @@ module Stepwell
   # @!attribute [r] result
   #   @return [Object, nil] any JSON
   # @!attribute [r] error
-  #   @return [Hash, nil] the last attempt that did not succeed: "kind", "class", "code", "message", "backtrace",
+  #   @return [FailedAttempt, nil] the last attempt that did not succeed: "kind", "class", "code", "message",
+  #     "backtrace",
   #     "causes" (Array of Hashes: "class", "message", "backtrace"; nil without), "context", "metadata", "attempt",
   #     "worker", "started_at", "finished_at" (Time); nil for a step that completed
   # @!attribute [r] attempts
-  #   @return [Array<Hash>] the last 20 attempts that did not succeed, oldest first, each with what {error} has
+  #   @return [Array<FailedAttempt>] the last 20 attempts that did not succeed, oldest first, each with what {error} has
   # @!attribute [r] progress
   #   @return [Object, nil] what the handler said last in {StepExecution#heartbeat}
   # @!attribute [r] run_at
@@ -33,18 +34,22 @@ module Stepwell
   #   @return [Time, nil] when the last attempt ended
   Step = Struct.new(:name, :state, :attempt, :max_attempts, :depends_on, :result, :error, :attempts, :progress,
                     :run_at, :worker, :started_at, :finished_at, keyword_init: true) do
+    include OneLine
+
     # @api private
     def self.from_row(row)
       times = %w[run_at started_at finished_at].to_h { |key| [key.to_sym, Stepwell.time(row[key])] }
       new(name: row["name"], state: row["state"].to_sym, attempt: row["attempt"], max_attempts: row["max_attempts"],
-          depends_on: row["depends_on"], result: row["result"], error: row["error"] && failed_attempt(row["error"]),
-          attempts: row["attempts"].map { |attempt| failed_attempt(attempt) }, progress: row["progress"],
+          depends_on: row["depends_on"], result: row["result"],
+          error: row["error"]&.then { |it| FailedAttempt.from_row(it) },
+          attempts: row["attempts"].map { |it| FailedAttempt.from_row(it) }, progress: row["progress"],
           worker: row["worker_id"], **times).freeze
     end
 
-    # @api private
-    def self.failed_attempt(row)
-      row.merge(%w[started_at finished_at].to_h { |key| [key, Stepwell.time(row[key])] })
+    private
+
+    def summary
+      [name, state, "attempt #{attempt}/#{max_attempts}", took(started_at, finished_at), error && error["class"]]
     end
   end
 

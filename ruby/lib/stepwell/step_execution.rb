@@ -3,6 +3,8 @@
 module Stepwell
   # What a handler gets: one attempt of one step.
   class StepExecution
+    include OneLine
+
     # @return [Hash] what the handler wants to travel with this attempt's outcome and to be stored when it fails: HTTP
     #   status, headers, anything of its own; String keys, any JSON
     attr_reader :metadata
@@ -105,6 +107,10 @@ module Stepwell
     end
 
     private
+
+    def summary
+      [workflow, name, "attempt #{attempt}/#{max_attempts}", "task=#{task_id}"]
+    end
 
     def parse(json)
       json ? JsonValue.parse(json) : {}

@@ -3,6 +3,8 @@
 module Stepwell
   # One run of a workflow. Read when it is first asked for something, and again by {#refresh} and {#wait}.
   class Task
+    include OneLine
+
     # States that a task does not leave by itself.
     TERMINAL = %i[complete error cancelled resolved].freeze
 
@@ -166,12 +168,11 @@ module Stepwell
       JsonValue.parse(@connection.client.events(id)).map { |row| Event.from_row(row) }
     end
 
-    # @return [String]
-    def inspect
-      "#<Stepwell::Task #{id} #{@row ? "#{workflow} #{state}" : "not read yet"}>"
-    end
-
     private
+
+    def summary
+      [id, @row ? "#{workflow} #{state}" : "not read yet"]
+    end
 
     def row
       refresh unless @row

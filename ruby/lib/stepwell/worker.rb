@@ -8,6 +8,8 @@ require_relative "worker/thread_dump"
 module Stepwell
   # Executes steps on threads of this process. Claiming, heartbeats and reporting run on threads outside Ruby's lock.
   class Worker
+    include OneLine
+
     # Seconds beyond its timeout that a trap waits for the end.
     TRAP_MARGIN = 10
     private_constant :TRAP_MARGIN
@@ -107,12 +109,11 @@ module Stepwell
       TrapContext.leave(patience && (patience + TRAP_MARGIN)) { stop_within(patience) } || false
     end
 
-    # @return [String]
-    def inspect
-      "#<Stepwell::Worker #{id || "stopped"} #{namespaces.join(",")} concurrency=#{concurrency}>"
-    end
-
     private
+
+    def summary
+      [id || "stopped", namespaces.join(","), "concurrency=#{concurrency}"]
+    end
 
     # @param patience [Float, nil] seconds
     def stop_within(patience)

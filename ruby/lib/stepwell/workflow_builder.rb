@@ -3,6 +3,8 @@
 module Stepwell
   # The block of {Stepwell.workflow}: collects the steps.
   class WorkflowBuilder
+    include OneLine
+
     # @api private
     attr_reader :steps, :handlers
 
@@ -54,6 +56,10 @@ module Stepwell
     end
 
     private
+
+    def summary
+      [@full_name, "steps=#{steps.map { |step| step[:name] }.join(",")}"]
+    end
 
     def backoff(step, backoff)
       return if backoff.nil?

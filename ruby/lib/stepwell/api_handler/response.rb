@@ -33,6 +33,11 @@ module Stepwell
         self
       end
 
+      # @return [String] their names: values may be secrets
+      def inspect
+        "#<#{self.class} #{map { |name, _| name }.join(", ")}>"
+      end
+
       private
 
       def canonical(name)

@@ -4,6 +4,8 @@ module Stepwell
   class Configuration
     # One section of the settings: an attribute for each of its keys in config/stepwell.yml.
     class Section
+      include OneLine
+
       # Seconds that the core reads as "never".
       ENDLESS = 1e18
       private_constant :ENDLESS
@@ -71,7 +73,7 @@ module Stepwell
 
       # @return [String]
       def inspect
-        "#<Stepwell::Configuration::Section #{self.class.section} #{Native.mask_json(JSON.generate(@values))}>"
+        "#<Stepwell::Configuration::Section #{self.class.section} #{Native.mask_json(JsonValue.write(@values))}>"
       end
 
       private

@@ -7,6 +7,9 @@ module Stepwell
     # such.
     # @api public
     class FieldLogger < ::Logger
+      LEVELS = %w[debug info warn error fatal unknown].freeze
+      private_constant :LEVELS
+
       # @!method info(*given, **fields)
       #   Logs a line; debug, warn, error, fatal and unknown do so too.
       #   @param given [Array] a text, an exception, or a Hash of fields with message: among them; behind a text an
@@ -14,7 +17,7 @@ module Stepwell
       #   @param fields [Hash] of the line; an exception among them is told with its class, message and backtrace
       #   @yieldreturn [Object] the same as the text; it is asked for only where the level is wanted
       #   @return [true]
-      %i[debug info warn error fatal unknown].each_with_index do |name, severity|
+      LEVELS.each_with_index do |name, severity|
         define_method(name) do |*given, **fields, &block|
           add(severity, nil, given.first, **rest(given), **fields, &block)
         end
@@ -39,6 +42,12 @@ module Stepwell
         true
       end
       alias log add
+
+      # @return [String]
+      def inspect
+        shown = { level: LEVELS.fetch(level, level), **line_fields }.map { |name, value| "#{name}=#{value}" }
+        "#<#{self.class} #{shown.join(" ")}>"
+      end
 
       # @api private
       # @param entry [Entry] a line of Stepwell's own
