@@ -47,7 +47,7 @@ module Stepwell
     # @raise [ValidationError] naming the file and each field and step that is wrong
     # @raise [ConfigurationError] when there is no such directory, or a file cannot be read
     def load_workflows(directory)
-      raise ConfigurationError, "there is no directory #{directory}" unless File.directory?(directory)
+      raise ConfigurationError, "there is no directory #{directory}" unless File.directory?(directory.to_s)
 
       names = Dir.children(directory).select { |name| name.b.match?(/\A[^.].*\.ya?ml\z/in) }.sort
       files = names.map { |name| File.join(directory, name) }.reject { |file| File.directory?(file) }

@@ -18,10 +18,20 @@ module Stepwell
 
     # @return [Hash{String, Symbol => String, Hash}, nil] URLs of the databases of namespaces that have their own, or
     #   database_url: and direct_url: of each; on top of what the file and the environment say
-    attr_accessor :namespaces
+    attr_reader :namespaces
     # @return [String, nil] "test", "development", "production" or any other name, which has the settings of production
     #   below its own; nil means STEPWELL_ENV, RAILS_ENV, RACK_ENV, else "development"
     attr_accessor :environment
+
+    # @raise [ConfigurationError] for what is no Hash
+    def namespaces=(databases)
+      unless databases.nil? || databases.is_a?(Hash)
+        raise ConfigurationError, "Stepwell.configure: namespaces: must be a Hash of names and URLs, not " \
+                                  "#{Argument.a(databases)}"
+      end
+
+      @namespaces = databases
+    end
 
     # Other names of settings, as programs use them.
     { database_url: %w[database url], direct_url: %w[database direct_url], lease: %w[worker lease],
@@ -52,10 +62,14 @@ module Stepwell
     # @return [void]
     # @raise [ConfigurationError] naming a section or key that there is not
     def set(settings)
-      settings.each do |section, values|
-        next self.namespaces = (namespaces || {}).merge(values) if section.to_s == "namespaces"
+      unless settings.is_a?(Hash)
+        raise ConfigurationError, "Stepwell.configure: set: give a Hash of sections, not #{Argument.a(settings)}"
+      end
 
-        place = sections.fetch(section.to_sym) { Section.refuse(section, values) }
+      settings.each do |section, values|
+        next add_namespaces(values) if section.to_s == "namespaces"
+
+        place = sections.fetch(section.to_s.to_sym) { Section.refuse(section, values) }
         values.is_a?(Hash) ? values.each { |key, value| place[key] = value } : Section.refuse(section, values)
       end
     end
@@ -106,6 +120,12 @@ module Stepwell
     private
 
     attr_reader :sections
+
+    def add_namespaces(databases)
+      before = namespaces
+      self.namespaces = databases
+      self.namespaces = { **before, **databases } if before && databases
+    end
 
     def summary
       set = sections.transform_values(&:to_h).reject { |_, values| values.empty? }

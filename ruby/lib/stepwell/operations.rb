@@ -63,7 +63,7 @@ module Stepwell
     def dead_letters(queue: nil, limit: 100, before: nil)
       queue = Argument.optional_text(:queue, queue)
       Argument.integer(:limit, limit, 1..10_000)
-      before = before.is_a?(DeadLetter) ? before.position : before && [letter_id(:before, before), nil]
+      before = before.is_a?(DeadLetter) ? before.position : [letter_id(:before, before), nil] unless before.nil?
       JsonValue.parse(connection.client.dead_letters(queue, limit, before)).map { |row| DeadLetter.from_row(row) }
     end
 
@@ -83,8 +83,9 @@ module Stepwell
 
     # @return [Integer] also out of a text, as a command line has it
     def letter_id(name, id)
-      Argument.integer(name, Integer(id), 0..((2**63) - 1))
-    rescue TypeError, ArgumentError, FloatDomainError
+      number = Integer(id, exception: false) unless id.is_a?(Float) && id % 1 != 0
+      return Argument.integer(name, number, 0..((2**63) - 1)) if number
+
       raise ValidationError, "#{name}: #{Argument.shown(id)} is no dead letter, and no id of one"
     end
   end

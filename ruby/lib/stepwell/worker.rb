@@ -32,6 +32,10 @@ module Stepwell
 
       @concurrency = Argument.integer(:concurrency, concurrency || Stepwell.configuration.load.concurrency, 1..1000)
       @database_url = Argument.optional_text(:database_url, database_url)
+      unless orchestrator.nil? || orchestrator.is_a?(Orchestrator)
+        raise ValidationError, "orchestrator: must be a Stepwell::Orchestrator, not #{Argument.a(orchestrator)}"
+      end
+
       @orchestrator = orchestrator
     end
 

@@ -33,9 +33,16 @@ module Stepwell
       end
 
       # Sets the level of all components that have none of their own, in both languages.
+      # @raise [ConfigurationError] for what is none
       def level=(severity)
+        before = @level
         super
+        raise ArgumentError if !@level.is_a?(Integer) || !@level.between?(DEBUG, UNKNOWN)
+
         Native::Logging.set(LEVELS.fetch(@level), nil, {}) if @made
+      rescue ArgumentError
+        @level = before
+        raise ConfigurationError, "level: #{Argument.shown(severity)} is none of #{LEVELS.uniq.join(", ")}"
       end
 
       # @param entry [Entry]
