@@ -70,4 +70,23 @@ RSpec.describe "what an exception was raised for" do
     error = Stepwell.submit("spec/liar").wait(timeout: 30).steps[0].error
     expect(error).to include("message" => "liar", "causes" => nil)
   end
+
+  it "is Ruby's cause where a class has one of its own that is no exception" do
+    own = Class.new(StandardError) { define_method(:cause) { "because" } }
+    stub_const("Own", own)
+    error = error_of do |_|
+      raise KeyError, "inner"
+    rescue KeyError
+      raise Own, "outer"
+    end
+    expect(error["causes"].map { |cause| cause.values_at("class", "message") }).to eq([%w[KeyError inner]])
+  end
+
+  it "is told as far as it can be read" do
+    inner = nest([ArgumentError.new("first"), KeyError.new("second")])
+    inner.define_singleton_method(:backtrace) { raise NotImplementedError }
+    causes = error_of { |_| raise nest([inner, RuntimeError.new("third")]) }["causes"]
+    expect(causes.map { |cause| cause["message"] }).to eq(%w[second first])
+    expect(causes[0]["backtrace"]).to include(/#{__FILE__}/)
+  end
 end

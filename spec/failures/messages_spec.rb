@@ -81,4 +81,40 @@ RSpec.describe "an exception that cannot be stored as it is" do
     expect(Stepwell.submit("spec/mean").wait(timeout: 30).steps[0].error)
       .to include("class" => "Mean", "message" => "raises")
   end
+
+  it "whose message raises is told with what it was made with" do
+    stub_const("Mean", Class.new(StandardError) { define_method(:message) { raise KeyError, "ha" } })
+    expect(failure_of { |_| raise Mean, "in earnest" }).to include("class" => "Mean", "message" => "in earnest")
+  end
+
+  it "loses nothing else to a method of its own that raises" do
+    stub_const("Mean", Class.new(Stepwell::RetryableError) do
+      %i[code context class singleton_class is_a? cause].each do |name|
+        define_method(name) { |*| raise NotImplementedError, name.to_s }
+      end
+      define_singleton_method(:ancestors) { raise NotImplementedError, "ancestors" }
+    end)
+    error = failure_of(attempts: 2) do |step|
+      step.metadata["status"] = 503
+      raise Mean.new("hm", retry_after: 0)
+    end
+    expect(error).to include("kind" => "retryable", "class" => "Mean", "message" => "hm",
+                             "metadata" => { "status" => 503 })
+    expect(error["backtrace"]).to include(/#{__FILE__}/)
+  end
+
+  it "with metadata that cannot be read keeps the rest" do
+    mean = Class.new(Hash) { define_method(:each) { raise KeyError, "none of your business" } }
+    error = failure_of do |step|
+      step.metadata["mean"] = mean.new
+      raise Stepwell::PermanentError.new("hm", context: { a: 1 })
+    end
+    expect(error).to include("kind" => "permanent", "message" => "hm", "context" => { "a" => 1 },
+                             "metadata" => { "unstorable" => "KeyError: none of your business" })
+  end
+
+  it "with a message in an encoding that nothing converts has what can be read of it" do
+    expect(failure_of { |_| raise IOError, "plain +-\xFF".dup.force_encoding("UTF-7") })
+      .to include("class" => "IOError", "message" => "plain +-\u{FFFD}")
+  end
 end

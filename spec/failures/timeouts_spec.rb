@@ -60,6 +60,45 @@ RSpec.describe "the timeout of a step" do
       .to include("class" => "Stepwell::PermanentError", "message" => "my own")
   end
 
+  it "ends an attempt also when its handler ends its own thread then" do
+    gate = self.gate
+    define_single(timeout: 0.1, max_attempts: 1) do |_|
+      gate.pop
+    rescue Exception # rubocop:disable Lint/RescueException -- that is what this is about
+      Thread.exit
+    end
+    define_single("after") { |_| 1 }
+    start_stepwell(concurrency: 1)
+    expect(Stepwell.submit("spec/single").wait(timeout: 30).steps.first.error)
+      .to include("kind" => "timeout", "class" => "Timeout::Error", "message" => "the attempt took longer than 0.1 s")
+    expect(Stepwell.submit("spec/after").wait(timeout: 30).state).to be(:complete)
+  end
+
+  it "ends an attempt whatever its handler returns from an ensure, or of another thread" do
+    gate = self.gate
+    define_single("ensure", timeout: 0.1, max_attempts: 1) { |_| ends_with_ensure(gate) }
+    define_single("thread", timeout: 0.1, max_attempts: 1) do |_|
+      Thread.new { gate.pop }.value
+    rescue Exception # rubocop:disable Lint/RescueException -- that is what this is about
+      "of another thread"
+    end
+    define_single("nested", timeout: 0.1, max_attempts: 1) do |_|
+      Timeout.timeout(30) { gate.pop }
+    rescue Exception # rubocop:disable Lint/RescueException -- that is what this is about
+      "nested"
+    end
+    start_stepwell
+    tasks = %w[ensure thread nested].map { |name| Stepwell.submit("spec/#{name}") }
+    errors = Stepwell.wait_all(tasks, timeout: 30).map { |task| task.steps.first.error }
+    expect(errors).to all(include("kind" => "timeout", "message" => "the attempt took longer than 0.1 s"))
+  end
+
+  def ends_with_ensure(gate)
+    gate.pop
+  ensure
+    return "done" # rubocop:disable Lint/EnsureReturn -- that is what this is about
+  end
+
   it "ends the step in error with its last attempt" do
     define_single(timeout: 0.05, max_attempts: 2, backoff: quick) { |_| gate.pop }
     define_single("after") { |_| 1 }

@@ -382,9 +382,14 @@ RSpec.describe "log lines" do
         broken = Logger.new($stdout)
         def broken.add(*, **) = raise(Errno::ENOSPC)
         formatting = Logger.new(File::NULL, formatter: ->(*) { raise "no such format" })
+        unfinished = Logger.new(File::NULL, formatter: ->(*) { raise NotImplementedError })
+        endless = Logger.new(File::NULL)
+        endless.formatter = ->(*) { endless.warn("again") }
+        unlevelled = Logger.new(File::NULL)
+        def unlevelled.level = raise("no level")
         logging = Class.new(Stepwell::StepHandler) do
           define_method(:call) do |step|
-            [broken, formatting].each do |logger|
+            [broken, formatting, unfinished, endless, unlevelled].each do |logger|
               Stepwell.logger = logger
               step.logger.warn("as \#{logger.formatter.class}")
             end
@@ -401,7 +406,7 @@ RSpec.describe "log lines" do
       RUBY
       expect([run.gets, run.gets]).to eq(["complete", '{"only"=>"done"}'])
       expect(run.wait).to be_success
-      expect(run.errors.lines.grep(/ WARN STEP as (NilClass|Proc) task=.* step=only attempt=1/).size).to eq(2)
+      expect(run.errors.lines.grep(/ WARN STEP as (NilClass|Proc) task=.* step=only attempt=1/).size).to eq(5)
     end
 
     it "come from a forked child by a thread of its own" do

@@ -1,21 +1,34 @@
 //! `Stepwell::Native::Step`: a taken step. Strings are made when they are asked for.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Instant;
 
 use magnus::{method, Error, Module, RModule, Ruby};
 use stepwell::store::ClaimedStep;
 use stepwell::telemetry::traces::StepTrace;
+use stepwell::worker::Outcome;
+use stepwell::Worker;
 
 #[magnus::wrap(class = "Stepwell::Native::Step", free_immediately, size)]
 pub(crate) struct NativeStep {
     pub(crate) step: Arc<ClaimedStep>,
     pub(crate) taken: Instant,
+    /// Its outcome has been handed in, and counts.
+    reported: AtomicBool,
 }
 
 impl NativeStep {
     pub(crate) fn new(step: Arc<ClaimedStep>) -> Self {
-        Self { step, taken: Instant::now() }
+        Self { step, taken: Instant::now(), reported: AtomicBool::new(false) }
+    }
+
+    /// Hands in the outcome, unless that was done: an exception can reach a thread that comes back from here, and then it
+    /// hands in another. False when the step had been given up.
+    pub(crate) fn report(&self, worker: &Worker, outcome: &Outcome) -> bool {
+        let counts = self.reported.load(Ordering::Relaxed) || worker.report(&self.step, outcome, self.taken.elapsed());
+        self.reported.store(counts, Ordering::Relaxed);
+        counts
     }
 }
 

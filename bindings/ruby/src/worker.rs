@@ -1,9 +1,10 @@
 //! `Stepwell::Native::Worker`: Ruby threads take steps from it and hand in what became of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::Arc;
 use std::time::Duration;
 
-use magnus::{function, method, Error, Module, Object, RModule, Ruby};
+use magnus::{function, method, Error, Module, Object, RArray, RModule, Ruby};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use stepwell::store::AttemptEnd;
@@ -58,7 +59,7 @@ pub(crate) fn init(ruby: &Ruby, native: RModule) -> Result<(), Error> {
     let class = crate::define_class::<NativeWorker>(ruby, native, "Worker")?;
     class.define_singleton_method("start", function!(start, 3))?;
     class.define_method("id", method!(id, 0))?;
-    class.define_method("take", method!(take, 0))?;
+    class.define_method("take", method!(take, 1))?;
     class.define_method("next_hung", method!(next_hung, 0))?;
     class.define_method("complete", method!(complete, 2))?;
     class.define_method("fail", method!(fail, 2))?;
@@ -86,20 +87,19 @@ fn id(ruby: &Ruby, worker: &NativeWorker) -> Result<String, Error> {
     entry(ruby, || Ok(worker.0.get(ruby)?.id().to_owned()))
 }
 
-/// The next step; nil when the worker is quiet and nothing is left. Gives up the GVL only when it must wait.
-fn take(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, Error> {
+/// Puts the next step first into `held`, so that it is not lost when an exception reaches the thread before it has it.
+/// False when the worker is quiet and nothing is left. Gives up the GVL only when it must wait.
+fn take(ruby: &Ruby, worker: &NativeWorker, held: RArray) -> Result<bool, Error> {
     entry(ruby, || {
         let worker = worker.0.get(ruby)?;
         let mut taken = worker.try_take();
         loop {
             match taken {
-                Taken::Step(step) => return Ok(Some(NativeStep::new(step))),
-                Taken::Closed => return Ok(None),
+                Taken::Step(step) => return held.store(0, NativeStep::new(step)).map(|()| true),
+                Taken::Closed => return Ok(false),
                 Taken::Nothing => ruby.thread_check_ints()?,
             }
-            taken = Taken::Nothing;
-            let slot = &mut taken;
-            without_gvl(move || *slot = worker.take_blocking(LOOK), &|| worker.wake_takers())?;
+            taken = wait(worker, Worker::take_blocking)?;
         }
     })
 }
@@ -109,10 +109,7 @@ fn next_hung(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, E
     entry(ruby, || {
         let worker = worker.0.get(ruby)?;
         loop {
-            let mut hung = Taken::Nothing;
-            let slot = &mut hung;
-            without_gvl(move || *slot = worker.wait_hung(LOOK), &|| worker.wake_takers())?;
-            match hung {
+            match wait(worker, Worker::wait_hung)? {
                 Taken::Step(step) => return Ok(Some(NativeStep::new(step))),
                 Taken::Closed => return Ok(None),
                 Taken::Nothing => ruby.thread_check_ints()?,
@@ -121,9 +118,21 @@ fn next_hung(ruby: &Ruby, worker: &NativeWorker) -> Result<Option<NativeStep>, E
     })
 }
 
+/// One wait without the GVL. An interrupt ends it, or keeps it from beginning: Ruby tells of it once.
+fn wait(worker: &Worker, wait: fn(&Worker, Duration, &AtomicBool) -> Taken) -> Result<Taken, Error> {
+    let called_off = AtomicBool::new(false);
+    let mut taken = Taken::Nothing;
+    let slot = &mut taken;
+    without_gvl(|| *slot = wait(worker, LOOK, &called_off), &|| {
+        called_off.store(true, Ordering::Relaxed);
+        worker.wake_takers();
+    })?;
+    Ok(taken)
+}
+
 /// Hands in a result. False when the step had been given up: the caller's place is taken.
 fn complete(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, result: String) -> Result<bool, Error> {
-    entry(ruby, || Ok(worker.0.get(ruby)?.report(&step.step, &Outcome::Complete(result), step.taken.elapsed())))
+    entry(ruby, || Ok(step.report(worker.0.get(ruby)?, &Outcome::Complete(result))))
 }
 
 /// Hands in a failure. False when the step had been given up: the caller's place is taken.
@@ -131,7 +140,7 @@ fn fail(ruby: &Ruby, worker: &NativeWorker, step: &NativeStep, failure: String) 
     entry(ruby, || {
         let input: FailureInput =
             serde_json::from_str(&failure).map_err(|failure| error(ruby, "Error", failure.to_string()))?;
-        Ok(worker.0.get(ruby)?.report(&step.step, &Outcome::Failed(input.into_failure()), step.taken.elapsed()))
+        Ok(step.report(worker.0.get(ruby)?, &Outcome::Failed(input.into_failure())))
     })
 }
 

@@ -1,5 +1,7 @@
 # frozen_string_literal: true
 
+require_relative "failure/facts"
+
 module Stepwell
   # An exception of a handler as the core takes it: JSON text that PostgreSQL can store, whatever the exception holds.
   # @api private
@@ -7,12 +9,10 @@ module Stepwell
     # Raised in a handler whose time is over. No StandardError, so that a handler's own rescue does not swallow it.
     class AttemptTimeout < Exception; end # rubocop:disable Lint/InheritException
 
-    # Most causes that are told, and most lines of the backtrace of each.
-    CAUSES = 5
+    # Most lines of the backtrace of a cause.
     CAUSE_LINES = 5
-    # What a module is called, whatever it says of itself.
-    NAME = Module.instance_method(:name)
-    private_constant :NAME
+
+    extend Facts
 
     module_function
 
@@ -20,33 +20,35 @@ module Stepwell
     # @param metadata [Hash] of the attempt
     # @return [String] JSON text
     def generate(error, metadata)
-      details = attached(error)
-      causes = causes(error)
-      metadata = Delay.told { Delay.plain(metadata) } || metadata
-      JsonValue.write({ kind: kind(error), class: class_name(error), ancestors: ancestors(error), code: details[:code],
-                        message: message(error), backtrace: backtrace(error, 50), causes: (causes unless causes.empty?),
-                        context: storable(details[:context], "context"), retry_after: details[:retry_after],
-                        metadata: metadata.empty? ? nil : storable(metadata, "metadata") }.compact)
+      metadata = ask { Delay.told { Delay.plain(metadata) } } || metadata
+      write(error, { **asked_for(error), metadata: (storable(metadata, "metadata") unless metadata.empty?) })
     end
 
     # @param error [Exception]
-    # @return [String] JSON text without the help of anything that an application can change
-    def last_resort(error)
-      name = class_name(error)
-      name = "Exception" unless name.match?(/\A[\w:]+\z/)
-      %({"kind":"#{kind(error)}","class":"#{name}","message":"what became of the attempt cannot be made JSON"})
+    # @return [String] JSON text of what can be told without the help of anything that an application can change
+    def bare(error)
+      write(error, {})
     end
 
     # @param refused [JsonValue::Refused]
     # @return [String] JSON text: the step's result cannot be stored, and another attempt would return the same
     def invalid_result(refused)
-      JsonValue.write({ kind: "permanent", class: "Stepwell::PermanentError", code: "INVALID_RESULT",
-                        message: "the result #{refused.message}" })
+      plain({ kind: "permanent", class: "Stepwell::PermanentError", code: "INVALID_RESULT",
+              message: "the result #{refused.message}" })
     end
 
-    # @return [String] JSON text: the thread was killed
-    def killed
-      generate(ThreadError.new("the handler's thread was killed"), {})
+    # @param step [Native::Step]
+    # @return [String] JSON text: the thread was killed; where the time was over, that comes first
+    def killed(step)
+      limit = step.timeout_ms
+      return bare(ThreadError.new("the handler's thread was killed")) unless limit && step.runs_for_ms >= limit
+
+      bare(AttemptTimeout.new(too_long(limit / 1000.0)))
+    end
+
+    # @return [String] what a timeout says
+    def too_long(seconds)
+      "the attempt took longer than #{seconds} s"
     end
 
     def kind(error)
@@ -57,75 +59,35 @@ module Stepwell
       end
     end
 
-    # @return [String] the name of its class; of one without a name, of the nearest above it
-    def class_name(error)
-      return "Timeout::Error" if error.is_a?(AttemptTimeout)
-
-      above = error.class
-      above = above.superclass until (name = name(above))
-      name
-    end
-
-    # @param of [Module]
-    # @return [String, nil] what it calls itself, or else is called
-    def name(of)
-      own = of.name
-      text(own.is_a?(String) && !own.empty? ? own : NAME.bind_call(of) || return)
-    rescue StandardError, ScriptError
-      NAME.bind_call(of)
-    end
-
-    # What it is beside its class, the nearest first: the classes that it descends from and the modules that are in
-    # them, or in itself, as a step's permanent_errors and retryable_errors may name them.
-    def ancestors(error)
-      lineage = error.is_a?(AttemptTimeout) ? Timeout::Error.ancestors : error.singleton_class.ancestors - [error.class]
-      lineage.take(lineage.index(Exception) + 1).filter_map { |ancestor| name(ancestor) }.first(20)
-    end
-
-    # What it was raised for, the nearest first.
-    # @return [Array<Hash>]
-    def causes(error)
-      chain = [error]
-      while chain.size <= CAUSES && (cause = chain.last.cause) && chain.none? { |known| known.equal?(cause) }
-        chain << cause
-      end
-      chain.drop(1).map do |it|
-        { class: class_name(it), message: message(it), backtrace: backtrace(it, CAUSE_LINES) }
-      end
-    rescue StandardError, ScriptError # an exception can redefine what it is asked for
-      []
-    end
-
     # @return [Hash{Symbol => String}] an exception as fields of a log line
     def fields(error)
       { error: class_name(error), message: message(error), at: backtrace(error, CAUSE_LINES).join(" < ") }
     end
 
-    # @return [Array<String>] its first lines
-    def backtrace(error, most)
-      Array(error.backtrace).first(most).map { |line| text(line) }
-    rescue StandardError, ScriptError
-      []
+    def write(error, attachments)
+      plain({ kind: kind(error), class: class_name(error), ancestors: ancestors(error), code: code(error),
+              message: message(error), backtrace: backtrace(error, 50), causes: told_causes(error), **attachments })
     end
 
-    # Code, context and delay, where the exception carries them.
-    def attached(error)
-      details = {}
-      details[:code] = text(error.code) if error.respond_to?(:code) && error.code
-      return details unless error.is_a?(PermanentError) || error.is_a?(RetryableError)
-
-      details[:context] = error.context
-      details[:retry_after] = Delay.told { Delay.of(error.retry_after) } if error.is_a?(RetryableError)
-      details
-    rescue StandardError
-      details
+    def told_causes(error)
+      causes(error).map do |it|
+        { class: class_name(it), message: message(it), backtrace: backtrace(it, CAUSE_LINES) }
+      end
     end
 
-    # An exception's message can be anything, also an exception.
-    def message(error)
-      text(error.message)
-    rescue Exception => e # rubocop:disable Lint/RescueException -- a SystemStackError, a NotImplementedError
-      "the message of the #{class_name(error)} is not available (#{class_name(e)})"
+    # Context and delay, where the exception carries them.
+    def asked_for(error)
+      case error
+      when PermanentError then { context: context(error) }
+      when RetryableError
+        { context: context(error), retry_after: ask { Delay.told { Delay.of(error.retry_after) } } }
+      else {}
+      end
+    end
+
+    def context(error)
+      context = ask { error.context }
+      storable(context, "context") unless context.nil?
     end
 
     # Any object's text as valid UTF-8.
@@ -135,14 +97,32 @@ module Stepwell
       return utf8 if string.encoding == Encoding::BINARY && utf8.valid_encoding?
 
       string.encode(Encoding::UTF_8, invalid: :replace, undef: :replace).scrub
+    rescue Encoding::ConverterNotFoundError
+      utf8.scrub
     end
 
     # What cannot be stored is described instead: it must not hide the error it came with.
+    # @return [JsonText]
     def storable(value, root)
-      JsonValue.check(value, root)
-      value
+      JsonText.new(JsonValue.generate(value, root))
     rescue JsonValue::Refused => e
       { "unstorable" => text(e.message) }
+    rescue Exception => e # rubocop:disable Lint/RescueException -- of a patched JSON, of a Hash with ways of its own
+      { "unstorable" => "#{class_name(e)}: #{message(e)}" }
+    end
+
+    # JSON text that stands as it is.
+    JsonText = Struct.new(:text)
+
+    # JSON text of what has been made here: an application can patch JSON, and a failure must be told all the same.
+    def plain(value)
+      case value
+      when JsonText then value.text
+      when Hash then "{#{value.compact.map { |key, item| "#{plain(key.to_s)}:#{plain(item)}" }.join(",")}}"
+      when Array then "[#{value.map { |item| plain(item) }.join(",")}]"
+      when String then %("#{value.gsub(/["\\\u0000-\u001f]/) { |it| format("\\u%04x", it.ord) }}")
+      else value.to_s # a finite number
+      end
     end
   end
 end

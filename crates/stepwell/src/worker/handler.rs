@@ -97,21 +97,81 @@ async fn execute_all(worker: &Worker, handlers: &Handlers) {
 
 async fn execute(handler: Arc<dyn StepHandler>, step: Arc<ClaimedStep>) -> Outcome {
     let limit = step.timeout_ms.and_then(|ms| u64::try_from(ms).ok()).map(Duration::from_millis);
+    let started = Instant::now();
     // A task of its own, so that a panic is the step's failure and not the worker's; it ends with this taker.
     let mut attempt = AbortOnDropHandle::new(tokio::spawn(async move { handler.call(step).await }));
     let ended = match limit {
         Some(limit) => match tokio::time::timeout(limit, &mut attempt).await {
             Ok(ended) => ended,
-            Err(_) => {
-                let message = format!("the attempt took longer than {limit:?}");
-                return Outcome::Failed(Failure::new(FailureKind::Timeout, "Timeout", message));
-            }
+            Err(_) => return Outcome::Failed(too_long(limit, None)),
         },
         None => attempt.await,
     };
-    match ended {
+    let outcome = match ended {
         Ok(Ok(result)) => Outcome::Complete(result),
         Ok(Err(failure)) => Outcome::Failed(failure),
         Err(error) => Outcome::Failed(Failure::new(FailureKind::Retryable, "Panic", error.to_string())),
+    };
+    // A handler that does not yield keeps the timer from being heard. What comes after its time does not count either.
+    match (limit.filter(|limit| started.elapsed() >= *limit), outcome) {
+        (Some(limit), Outcome::Complete(_)) => Outcome::Failed(too_long(limit, None)),
+        (Some(limit), Outcome::Failed(late)) => Outcome::Failed(too_long(limit, Some(late))),
+        (None, outcome) => outcome,
+    }
+}
+
+/// The failure of an attempt whose time is over, whatever it failed with then.
+fn too_long(limit: Duration, late: Option<Failure>) -> Failure {
+    let message = format!("the attempt took longer than {limit:?}");
+    Failure {
+        causes: late.into_iter().flat_map(Failure::into_causes).collect(),
+        ..Failure::new(FailureKind::Timeout, "Timeout", message)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::outcome::Cause;
+    use super::super::slots::tests::step;
+    use super::*;
+
+    /// What an attempt of 10 ms becomes when its handler keeps the only thread for longer, and then says this.
+    async fn late(said: HandlerResult) -> Failure {
+        let handler = move |step: Arc<ClaimedStep>| {
+            let (said, limit) = (said.clone(), step.timeout_ms);
+            async move {
+                let over = Instant::now() + Duration::from_millis(limit.unwrap().try_into().unwrap());
+                while Instant::now() <= over {
+                    std::hint::spin_loop();
+                }
+                said
+            }
+        };
+        let step = Arc::new(ClaimedStep { timeout_ms: Some(10), ..step() });
+        match execute(Arc::new(handler), step).await {
+            Outcome::Failed(failure) => failure,
+            Outcome::Complete(result) => panic!("complete with {result}"),
+        }
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_comes_after_the_time_is_over_does_not_count_when_a_handler_does_not_yield() {
+        let returned = late(Ok("1".into())).await;
+        let failure = Failure::new(FailureKind::Permanent, "Own", "my own");
+        let failed = late(Err(Failure { causes: vec![Cause::default()], ..failure })).await;
+        for failure in [&returned, &failed] {
+            let message = "the attempt took longer than 10ms";
+            assert_eq!((failure.kind, failure.message.as_str()), (FailureKind::Timeout, message));
+        }
+        assert_eq!(returned.causes, []);
+        let own = Cause { class: Some("Own".into()), message: "my own".into(), backtrace: vec![] };
+        assert_eq!(failed.causes, [own, Cause::default()]);
+    }
+
+    #[tokio::test(flavor = "current_thread")]
+    async fn an_attempt_that_ends_in_time_is_what_its_handler_says() {
+        let step = Arc::new(ClaimedStep { timeout_ms: Some(3_600_000), ..step() });
+        let outcome = execute(Arc::new(|_| async { Ok("1".to_owned()) }), step).await;
+        assert!(matches!(outcome, Outcome::Complete(result) if result == "1"));
     }
 }

@@ -17,6 +17,7 @@ mod slots;
 mod taker;
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -161,9 +162,10 @@ impl Worker {
         self.noted(self.shared.slots.try_take())
     }
 
-    /// Waits for the next step on this thread, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early.
-    pub fn take_blocking(&self, timeout: Duration) -> Taken {
-        self.noted(self.shared.slots.take_blocking(timeout))
+    /// Waits for the next step on this thread, at most `timeout`. Setting `called_off`, and then
+    /// [`wake_takers`](Self::wake_takers), ends the wait early, or keeps it from beginning.
+    pub fn take_blocking(&self, timeout: Duration, called_off: &AtomicBool) -> Taken {
+        self.noted(self.shared.slots.take_blocking(timeout, called_off))
     }
 
     /// Waits for the next step; none when the worker has been told to be quiet and nothing is left.
@@ -180,7 +182,8 @@ impl Worker {
         taken
     }
 
-    /// Ends the waits of all threads in [`take_blocking`](Self::take_blocking): they return [`Taken::Nothing`].
+    /// Ends the waits of all threads in [`take_blocking`](Self::take_blocking): they return [`Taken::Nothing`]. Who is only
+    /// on the way there hears nothing of it, but looks whether the wait was called off.
     pub fn wake_takers(&self) {
         self.shared.slots.wake_takers();
     }
@@ -210,9 +213,10 @@ impl Worker {
     }
 
     /// Waits on this thread, at most `timeout`, for a step that was given up because its taker did not end in time: that
-    /// taker is to be replaced. [`wake_takers`](Self::wake_takers) ends the wait early.
-    pub fn wait_hung(&self, timeout: Duration) -> Taken {
-        self.shared.slots.wait_hung(timeout)
+    /// taker is to be replaced. `called_off` and [`wake_takers`](Self::wake_takers) end it as they do with
+    /// [`take_blocking`](Self::take_blocking).
+    pub fn wait_hung(&self, timeout: Duration, called_off: &AtomicBool) -> Taken {
+        self.shared.slots.wait_hung(timeout, called_off)
     }
 
     /// Stores how far a taken step is, JSON text. Returns why the attempt is no longer wanted; none while it is, or while

@@ -133,6 +133,12 @@ impl Failure {
         let causes = sources.map(|source| Cause { message: source.to_string(), ..Cause::default() }).collect();
         Self { causes, ..Self::new(kind, std::any::type_name::<E>(), error.to_string()) }
     }
+
+    /// As a cause of another, before those that it has.
+    pub(super) fn into_causes(self) -> impl Iterator<Item = Cause> {
+        let own = Cause { class: Some(self.class), message: self.message, backtrace: self.backtrace };
+        std::iter::once(own).chain(self.causes)
+    }
 }
 
 /// A result as it is sent.
@@ -371,9 +377,14 @@ fn lines(backtrace: &[String], most: usize) -> Vec<String> {
     backtrace.iter().take(most).map(|line| shown(line)).collect()
 }
 
-/// What the handler attached, without secrets; of more than `most` bytes the beginning, as a text, and how many there were.
+/// What the handler attached, without secrets; of more than `most` bytes the beginning, as a text, and how many there were. What
+/// is not JSON is described.
 fn bounded(json: Option<&str>, most: usize) -> Option<String> {
-    let json = mask_json(json?);
+    let json = json?;
+    if let Err(error) = serde_json::from_str::<&RawValue>(json) {
+        return Some(serde_json::json!({ "unstorable": format!("is not JSON: {error}") }).to_string());
+    }
+    let json = mask_json(json);
     if json.len() <= most {
         return Some(json.into_owned());
     }
@@ -423,6 +434,16 @@ mod tests {
         let causes = &told(&failure, 65_536)["error"]["causes"];
         assert_eq!(causes[0]["message"], "error communicating with database: password=*** refused");
         assert_eq!((causes[0]["class"].as_str(), causes.as_array().map(Vec::len)), (None, Some(2)));
+    }
+
+    #[test]
+    fn what_is_attached_and_is_no_json_is_described_and_the_rest_stays() {
+        let context = Some("{half".to_owned());
+        let failure = Failure { context, ..Failure::new(FailureKind::Retryable, "Class", "message") };
+        let error = &told(&failure, 1_000)["error"];
+        assert_eq!(error["message"], "message");
+        let unstorable = error["context"]["unstorable"].as_str().unwrap();
+        assert!(unstorable.starts_with("is not JSON: key must be a string"), "{unstorable}");
     }
 
     #[test]

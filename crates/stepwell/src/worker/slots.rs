@@ -1,6 +1,7 @@
 //! The steps that a worker holds: those at hand in claim order, those that takers have. Decides how many more to claim.
 
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -266,10 +267,12 @@ impl Slots {
         self.take_from(&mut lock(&self.state))
     }
 
-    pub(super) fn take_blocking(&self, timeout: Duration) -> Taken {
+    /// `called_off` is looked at under the lock that [`wake_takers`](Self::wake_takers) takes after it was set: so either it is
+    /// seen here, or the wake-up is heard.
+    pub(super) fn take_blocking(&self, timeout: Duration, called_off: &AtomicBool) -> Taken {
         let mut state = lock(&self.state);
         let mut taken = self.take_from(&mut state);
-        if matches!(taken, Taken::Nothing) {
+        if matches!(taken, Taken::Nothing) && !called_off.load(Relaxed) {
             (state, _) = self.at_hand.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
             taken = self.take_from(&mut state);
         }
@@ -288,7 +291,8 @@ impl Slots {
     }
 
     pub(super) fn wake_takers(&self) {
-        // Under the lock: whoever has looked and found nothing waits by now, and hears it.
+        // Under the lock: whoever has looked and found nothing waits by now, and hears it; whoever is yet to look sees that
+        // its wait was called off.
         let _state = lock(&self.state);
         self.at_hand.notify_all();
         self.hangs.notify_all();
@@ -398,12 +402,12 @@ impl Slots {
         }
     }
 
-    /// Waits for a step that was given up, at most `timeout`; [`wake_takers`](Self::wake_takers) ends it early. Closed
-    /// when nothing runs that could hang, and nothing will.
-    pub(super) fn wait_hung(&self, timeout: Duration) -> Taken {
+    /// Waits for a step that was given up, at most `timeout`; it is called off as
+    /// [`take_blocking`](Self::take_blocking) is. Closed when nothing runs that could hang, and nothing will.
+    pub(super) fn wait_hung(&self, timeout: Duration, called_off: &AtomicBool) -> Taken {
         let over = |state: &State| state.closed && state.buffer.is_empty() && state.running.is_empty();
         let mut state = lock(&self.state);
-        if state.hung.is_empty() && !over(&state) {
+        if state.hung.is_empty() && !over(&state) && !called_off.load(Relaxed) {
             (state, _) = self.hangs.wait_timeout(state, timeout).unwrap_or_else(PoisonError::into_inner);
         }
         match state.hung.pop_front() {
@@ -522,6 +526,20 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_wait_that_is_called_off_before_it_begins_does_not_begin() {
+        let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
+        let (called_off, hour) = (AtomicBool::new(true), Duration::from_secs(3_600));
+        slots.wake_takers(); // nobody waits yet
+        assert!(matches!(slots.take_blocking(hour, &called_off), Taken::Nothing));
+        assert!(matches!(slots.wait_hung(hour, &called_off), Taken::Nothing));
+        slots.put_at_hand(vec![step()], Instant::now());
+        assert!(
+            matches!(slots.take_blocking(hour, &called_off), Taken::Step(_)),
+            "what is there is taken all the same"
+        );
+    }
+
+    #[test]
     fn a_step_that_was_given_up_hands_nothing_over() {
         let slots = Slots::new(&Config::load(Some("test")).unwrap().worker, 1);
         slots.put_at_hand(vec![step()], Instant::now());
@@ -550,10 +568,12 @@ pub(super) mod tests {
         slots.put_at_hand(vec![ClaimedStep { timeout_ms: Some(0), ..step() }], Instant::now());
         let Taken::Step(running) = slots.try_take() else { panic!("nothing at hand") };
         slots.close();
-        assert!(matches!(slots.wait_hung(Duration::ZERO), Taken::Nothing));
+        assert!(matches!(slots.wait_hung(Duration::ZERO, &AtomicBool::new(false)), Taken::Nothing));
         slots.give_up(Duration::ZERO, |_, _| ());
-        assert!(matches!(slots.wait_hung(Duration::ZERO), Taken::Step(hung) if hung.task_id == running.task_id));
-        assert!(matches!(slots.wait_hung(Duration::ZERO), Taken::Closed));
+        assert!(
+            matches!(slots.wait_hung(Duration::ZERO, &AtomicBool::new(false)), Taken::Step(hung) if hung.task_id == running.task_id)
+        );
+        assert!(matches!(slots.wait_hung(Duration::ZERO, &AtomicBool::new(false)), Taken::Closed));
     }
 
     #[test]

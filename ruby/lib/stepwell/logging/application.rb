@@ -33,6 +33,8 @@ module Stepwell
       # @return [Integer] what lies below is not even made; it may tell less itself
       def level
         (@target.respond_to?(:level) && Integer(@target.level, exception: false)) || DEBUG
+      rescue StandardError, ScriptError # it has its say again when it gets the line
+        DEBUG
       end
 
       OWN.each do |name|
@@ -72,7 +74,8 @@ module Stepwell
         name = METHODS.fetch(severity, :unknown)
         name = :error unless @target.respond_to?(name)
         Line.new(entry).carry { |line| @target.public_send(name) { line } }
-      rescue StandardError # of a full disk, of a formatter: the line goes to standard error, and the work goes on
+      rescue StandardError, ScriptError, SystemStackError # of a full disk, of a formatter: the line goes to standard
+        # error, and the work goes on
         Standard.new.take(severity, entry)
       end
 

@@ -30,13 +30,14 @@ module Stepwell
       end
 
       def self.backtrace(error)
-        error.backtrace&.first(BACKTRACE)&.join(" < ")
+        lines = Failure.backtrace(error, BACKTRACE)
+        lines.join(" < ") unless lines.empty?
       end
 
       # @return [String] whatever stands in a line, the line is written
       def self.shown(value, as = :inspect)
         Failure.text(value.public_send(as))
-      rescue StandardError, ScriptError => e
+      rescue StandardError, ScriptError, SystemStackError => e
         "(cannot be shown: #{e.class})"
       end
 

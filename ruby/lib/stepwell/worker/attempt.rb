@@ -27,12 +27,12 @@ module Stepwell
 
         private
 
-        # An attempt has an outcome, also when there is no telling which: its slot would be lost.
+        # An attempt has an outcome, also when what the handler attached to it cannot be told: its slot would be lost.
         # @yieldreturn [String] JSON text
         def hand_in(step, native, error)
           native.fail(step, yield)
-        rescue Exception # rubocop:disable Lint/RescueException -- of a patched JSON, of what an exception redefines
-          native.fail(step, Failure.last_resort(error))
+        rescue Exception # rubocop:disable Lint/RescueException -- of a patched JSON that makes no JSON
+          native.fail(step, Failure.bare(error))
         end
 
         def release_unhandled(step, native)
@@ -53,7 +53,7 @@ module Stepwell
         # What comes when the time is over does not count, whatever a handler makes of its interruption.
         def in_time(seconds, &block)
           deadline = now + seconds
-          message = "the attempt took longer than #{seconds} s"
+          message = Failure.too_long(seconds)
           begin
             result = Timeout.timeout(seconds, Failure::AttemptTimeout, message, &block)
           rescue Exception => e # rubocop:disable Lint/RescueException -- it becomes the cause

@@ -36,7 +36,7 @@ module Stepwell
       # @return [Boolean] whether all have ended
       def join(deadline)
         threads = @mutex.synchronize { @threads - @hung }
-        threads.map { |thread| ended?(thread, deadline && [deadline - now, 0].max) }.all?
+        threads.map { |thread| thread.join(deadline && [deadline - now, 0].max) }.all?
       end
 
       # @return [Integer] threads that execute a step
@@ -54,19 +54,19 @@ module Stepwell
         Process.clock_gettime(Process::CLOCK_MONOTONIC)
       end
 
-      # @return [Boolean] whether a thread ends within so many seconds, however it does
-      def ended?(thread, seconds)
-        !thread.join(seconds).nil?
-      rescue StandardError => e
-        Logging.log(Logger::ERROR, :worker, "a thread has ended with an error", **Failure.fields(e))
-        true
-      end
-
       def start(name, &block)
-        thread = Thread.new(&block)
+        # A thread that ends hears no interrupts, and the one that it starts would begin so.
+        thread = Thread.new { Thread.handle_interrupt(Object => :immediate) { told(&block) } }
         thread.name = name
         thread.report_on_exception = false
         thread
+      end
+
+      # Whoever joins the thread has nothing to do with what it ends by.
+      def told
+        yield
+      rescue Exception => e # rubocop:disable Lint/RescueException -- that is why
+        Logging.log(Logger::ERROR, :worker, "a thread has ended with an error", **Failure.fields(e))
       end
 
       def start_thread
@@ -78,27 +78,39 @@ module Stepwell
 
       # One thread. It ends when nothing more will come, or when its place was given to another.
       def run
-        while (step = take)
+        held = [] # by the native worker, as it gives the step away: whatever reaches this thread then, it is not lost
+        while retrying("a thread gets no step, it tries again") { held.first || @native.take(held) }
+          step = held.first
           Thread.current.thread_variable_set(:stepwell_step, step) # seen also while the handler is in a Fiber
           return ended = true unless Attempt.execute(step, @native)
 
-          Thread.current.thread_variable_set(:stepwell_step, step = nil)
+          Thread.current.thread_variable_set(:stepwell_step, held[0] = nil)
         end
         ended = true
       ensure
-        ActiveRecordConnections.release # logging and handlers' classes may borrow too
-        killed = !ended && (step.nil? || @native.fail(step, Failure.killed))
-        start_thread if (killed || owed?) && !@stopping
+        leave(held&.first, ended)
       end
 
-      # The next step. A thread that ended because this fails would be replaced at once by one that meets the same.
-      def take
+      # At the end of a thread, whatever it ends by. A kill that comes only now must not keep the step from its end, or
+      # another thread from the place; and where it hits a thread that waits for a mutex, those behind it are not woken.
+      def leave(step, ended)
+        Thread.handle_interrupt(Object => :never) do
+          killed = !ended && (step.nil? || @native.fail(step, Failure.killed(step)))
+          start_thread if (killed || owed?) && !@stopping
+        end
+      ensure
+        ActiveRecordConnections.release # logging and handlers' classes may borrow too
+      end
+
+      # What the block returns. It is tried again after a pause, because a thread that ended by an error would be
+      # replaced at once by one that meets the same.
+      # @return nil when it fails and the worker stops
+      def retrying(message)
         pause = PAUSE
         begin
-          @native.take
-        rescue StandardError => e
-          Logging.log(Logger::ERROR, :worker, "a thread gets no step, it tries again", pause: pause,
-                                                                                       **Failure.fields(e))
+          yield
+        rescue Exception => e # rubocop:disable Lint/RescueException -- whatever it is, the thread has more to do
+          Logging.log(Logger::ERROR, :worker, message, pause: pause, **Failure.fields(e))
           @mutex.synchronize { @stopped.wait(@mutex, pause) unless @stopping }
           pause = [pause * 2, LONGEST_PAUSE].min
           @stopping ? nil : retry
@@ -107,7 +119,7 @@ module Stepwell
 
       # Replaces threads whose attempts were ended because their handlers do not.
       def supervise
-        while (step = @native.next_hung)
+        while (step = retrying("hung handlers cannot be looked for, it is tried again") { @native.next_hung })
           thread = @mutex.synchronize { @threads.find { |it| executes?(it, step) } }
           if thread
             log(step, thread)
