@@ -163,7 +163,10 @@ impl Masker {
                 Sign::Basic if start >= token => token = credentials::basic(text, start, end, &mut spans),
                 Sign::Pem if start >= block => block = credentials::pem(text, start, &mut spans),
                 Sign::Row if start >= block => block = postgres::row(text, end, &mut spans),
-                Sign::Columns if start >= line => line = postgres::key(&self.keys, text, start, &mut spans),
+                // In a secret it is none: what comes after that would be hidden to the end of the line.
+                Sign::Columns if start >= line && !spans.iter().any(|span| span.contains(&start)) => {
+                    line = postgres::key(&self.keys, text, start, &mut spans);
+                }
                 Sign::Bearer | Sign::Basic | Sign::Pem | Sign::Row | Sign::Columns => {}
                 Sign::Parameters => postgres::parameters(text, end - "$1".len(), &mut spans),
                 Sign::Key => pairs.at(text, start, end, &mut spans),

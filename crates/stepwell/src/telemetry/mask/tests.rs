@@ -100,6 +100,7 @@ fn what_postgresql_quotes() {
             "DETAIL:  Key (tenant, api_key)=(1, a)b) already exists.",
             "DETAIL:  Key (tenant, api_key)=(***) already exists.",
         ),
+        (r#"{"password":")=(Zz","n":1}"#, r#"{"password":"***","n":1}"#),
         ("DETAIL:  Failing row contains (1, null, s3c).ret).\nx", "DETAIL:  Failing row contains (***).\nx"),
         ("portal with parameters: $1 = 'a''b', $2 = 'c'", "portal with parameters: $1 = '***', $2 = '***'"),
     ]);
