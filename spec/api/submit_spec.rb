@@ -69,10 +69,11 @@ RSpec.describe "submitting" do
     start_orchestrator
     recursive = {}
     recursive[:self] = recursive
-    { [1] => "must be a Hash, not a Array", { "a" => [1, { b: Object }] } => "a Class at a.1.b",
-      { "t" => Time.at(0) } => "a Time at t", { "f" => Float::INFINITY } => "Infinity at f",
+    { [1] => "must be a Hash, not a Array", { "a" => [1, { b: Object }] } => 'a Class at context["a"][1][:b]',
+      { "t" => Time.at(0) } => 'a Time at context["t"]', { "f" => Float::INFINITY } => 'Infinity at context["f"]',
       { 1 => 2 } => "the key 1 is a Integer", recursive => "nested more than 100 deep, or contains itself",
-      { "s" => "\xFF" } => "not JSON", { "z" => "a\u0000b" } => '\u0000' }.each do |context, message|
+      { "s" => "\xFF" } => 'a String that is not UTF-8 at context["s"] (its encoding is UTF-8)',
+      { "z" => "a\u0000b" } => '\u0000' }.each do |context, message|
       expect { Stepwell.submit("spec/single", context) }
         .to raise_error(Stepwell::ValidationError, include(message)), "for #{message}"
     end

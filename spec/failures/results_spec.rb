@@ -32,6 +32,9 @@ RSpec.describe "a step's result" do
     "binary data" => ["\xFF\x00".b, "the result is not JSON: a String that is not UTF-8 (its encoding is ASCII-8BIT)"],
     "binary data far below" => [{ "a" => [1, 2, 3, "\xFF\xFE".b] },
                                 /not UTF-8 at result\["a"\]\[3\] \(its encoding is ASCII-8BIT\)/],
+    "a symbol of bytes" => [[1, "\xFF".b.to_sym], "the result is not JSON: a Symbol that is not UTF-8 at result[1] " \
+                                                  "(its encoding is ASCII-8BIT)"],
+    "a symbol of bytes as a key" => [{ "\xFF".b.to_sym => 1 }, /\Athe result is not JSON: the key .* is not UTF-8/],
     "half a character of UTF-16" => [["\xD8".dup.force_encoding("UTF-16BE")], /at result\[0\] .* UTF-16BE/],
     "a NUL character" => [{ "text" => "a\u0000b" }, /\Athe result cannot be stored as jsonb: .*\\u0000/],
     "a NUL character in a key" => [{ "a\u0000" => 1 }, /\Athe result cannot be stored as jsonb: .*\\u0000/],
@@ -94,6 +97,12 @@ RSpec.describe "a step's result" do
 
   it "that is a float without a fraction, from 1e15 on, comes back as the integer of its digits" do
     expect(run_single { |_| [1e14, 1e15, 1e300] }.result(:only)).to eql([1e14, 10**15, 10**300])
+  end
+
+  it "has texts in UTF-8, whatever they were in, and bytes that are UTF-8 as what they look like" do
+    texts = ["ü".b, "ü".encode("UTF-16LE"), "ü".encode("ISO-8859-1").to_sym, "ü".b.to_sym]
+    result = run_single { |_| [texts, texts.to_h { |text| [text, text] }] }.result(:only)
+    expect(result).to eq([["ü"] * 4, { "ü" => "ü" }])
   end
 
   it "has symbols as strings" do

@@ -42,8 +42,8 @@ module Stepwell
     # @raise [Refused]
     def check(value, path = nil, depth = 0)
       case value
-      when nil, true, false, Integer, Symbol then nil
-      when String then check_text(value, path)
+      when nil, true, false, Integer then nil
+      when String, Symbol then check_text(value, path)
       when Float
         raise Refused, "is not JSON: #{value}#{place(path)}" unless value.finite?
       when Hash, Array then check_items(value, path, depth)
@@ -56,12 +56,20 @@ module Stepwell
     def check_text(text, path)
       return if utf8?(text)
 
-      raise Refused, "is not JSON: a String that is not UTF-8#{place(path)} (its encoding is #{text.encoding})"
+      kind = text.is_a?(Symbol) ? "Symbol" : "String"
+      raise Refused, "is not JSON: a #{kind} that is not UTF-8#{place(path)} (its encoding is #{text.encoding})"
     end
 
+    # @param text [String, Symbol]
     # @return [Boolean] whether it is, or can be made; bytes without an encoding count as what they look like
     def utf8?(text)
-      case text.encoding
+      encoding = text.encoding
+      if text.is_a?(Symbol) # is valid in its encoding
+        return true if encoding == Encoding::UTF_8 || encoding == Encoding::US_ASCII # rubocop:disable Style/MultipleComparison
+
+        text = text.to_s
+      end
+      case encoding
       when Encoding::UTF_8, Encoding::US_ASCII then text.valid_encoding?
       when Encoding::BINARY then text.dup.force_encoding(Encoding::UTF_8).valid_encoding?
       else text.encode(Encoding::UTF_8).valid_encoding?
@@ -81,9 +89,10 @@ module Stepwell
     end
 
     def check_key(key, path)
-      return true if key.is_a?(Symbol) || (key.is_a?(String) && utf8?(key))
+      is_text = key.is_a?(String) || key.is_a?(Symbol)
+      return true if is_text && utf8?(key)
 
-      if key.is_a?(String)
+      if is_text
         raise Refused,
               "is not JSON: the key #{key.inspect}#{place(path)} is not UTF-8 (its encoding is #{key.encoding})"
       end
