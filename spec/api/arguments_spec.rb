@@ -23,6 +23,10 @@ RSpec.describe "what is no such argument" do
       expect { Stepwell.wait_all(tasks) }
         .to raise_error(Stepwell::ValidationError, /\Atasks: must be an Array of tasks, not /)
     end
+    [[nil], ["a", nil], [["a"]], { a: 1 }].each do |tags|
+      expect { Stepwell.submit("spec/single", {}, tags: tags) }
+        .to raise_error(Stepwell::ValidationError, /\Athe request: tags: must be a/)
+    end
     expect { one.wait(timeout: :x) }.to raise_error(Stepwell::ValidationError, "timeout: :x is no number of seconds")
   end
 

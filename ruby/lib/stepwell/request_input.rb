@@ -55,7 +55,9 @@ module Stepwell
 
     # Numbers and what else has a text are taken by it.
     def text(value, where)
-      raise ValidationError, "#{where}: must be a String, not #{Argument.a(value)}" if value.is_a?(Enumerable)
+      if value.nil? || value.is_a?(Enumerable)
+        raise ValidationError, "#{where}: must be a String, not #{Argument.a(value)}"
+      end
 
       Argument.utf8(where, value.to_s)
     end
