@@ -19,7 +19,8 @@ module Stepwell
       MESSAGE_OF = Exception.instance_method(:to_s)
       CAUSE_OF = Exception.instance_method(:cause)
       BACKTRACE_OF = Exception.instance_method(:backtrace)
-      private_constant(*constants.grep(/_OF\z/))
+      private_constant :CLASS_OF, :SINGLETON_CLASS_OF, :SUPERCLASS_OF, :ANCESTORS_OF, :NAME_OF, :MESSAGE_OF, :CAUSE_OF,
+                       :BACKTRACE_OF
 
       # @return [String] the name of its class; of one without a name, of the nearest above it
       def class_name(error)
