@@ -147,10 +147,10 @@ RSpec.describe "stepwell and its database" do
     end
 
     it "finds settings that hurt, whoever set them" do
-      psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set default_transaction_isolation = 'serializable'")
+      psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set lock_timeout = '100ms'")
       psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set statement_timeout = '1s'")
       expect(diagnosis).to include(
-        "default_transaction_isolation" => include("verdict" => "warn", "found" => /serializable: .*tried again/),
+        "lock_timeout" => include("verdict" => "warn", "found" => /100: .*smaller batches/),
         "statement_timeout" => include("verdict" => "warn", "fix" => /alter role/)
       )
       psql("alter database #{database_url[%r{/(\w+)\?}, 1]} set default_transaction_read_only = on")

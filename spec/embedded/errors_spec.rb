@@ -45,7 +45,7 @@ RSpec.describe "a database that is not to be had" do
     { "postgres://app@localhost:none/db" => /port/, "mysql://root:s3cret@db/shop" => /mysql|scheme|database/,
       "not a url" => /URL|url/ }.each do |url, reason|
       kind, message = error_of_start({ "DATABASE_URL" => url })
-      expect(kind).to eq("Stepwell::DatabaseError")
+      expect(kind).to eq("Stepwell::ConfigurationError")
       expect(message).to match(reason).and(satisfy { |it| !it.include?("s3cret") })
     end
   end

@@ -15,8 +15,8 @@ RSpec.describe "an outage", :faults do
   # @yield an outage, from its beginning, which it notes, to its end
   # @yieldreturn [Server] that is there after it
   def expect_return(outages, address: @proxy.address, **settings)
-    @limit = 5 * settings.fetch(:STEPWELL__DATABASE__POOL_SIZE).to_i
-    crew(url: server.url(address), known: %i[trouble recovered refused], **settings)
+    @limit = 5 * (settings.fetch(:STEPWELL__DATABASE__POOL_SIZE).to_i + 1) # one beside the pool listens
+    crew(url: server.url(address), known: %i[trouble recovered refused given_back], **settings)
     crew.muster(orchestrator: 2) # the schema comes with them
     crew.muster(worker: 2)
     client = start_load

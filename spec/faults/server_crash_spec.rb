@@ -12,7 +12,7 @@ RSpec.describe "a PostgreSQL that crashes", :faults do
 
   it "loses no acknowledged task, and everybody comes back" do
     expect_durable
-    crew(url: server.url, known: %i[trouble recovered refused], STEPWELL__WORKER__LEASE: "1s")
+    crew(url: server.url, known: %i[trouble recovered refused given_back], STEPWELL__WORKER__LEASE: "1s")
     crew.muster(orchestrator: 2)
     crew.muster(worker: 2)
     client = start_load

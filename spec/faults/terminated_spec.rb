@@ -12,7 +12,7 @@ RSpec.describe "sessions that are terminated several times a second", :faults do
   end
 
   it "cost nothing but time, and throughput is back afterwards" do
-    crew(known: %i[trouble recovered refused], STEPWELL__WORKER__LEASE: "#{lease}s")
+    crew(known: %i[trouble recovered refused given_back], STEPWELL__WORKER__LEASE: "#{lease}s")
     crew.muster(orchestrator: 2, worker: 2)
     client = start_load
     progress

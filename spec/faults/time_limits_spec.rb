@@ -20,7 +20,7 @@ RSpec.describe "lock_timeout and statement_timeout of the database, and somebody
   it "make calls fail and be tried again, and nothing is lost, buried or done twice" do
     name = psql("select current_database()").strip
     psql("alter database #{name} set lock_timeout = '100ms'; alter database #{name} set statement_timeout = '300ms'")
-    crew(known: %i[trouble recovered refused])
+    crew(known: %i[trouble recovered refused given_back])
     crew.muster(orchestrator: 2, worker: 2)
     client = start_load
     progress

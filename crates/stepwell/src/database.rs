@@ -362,12 +362,15 @@ impl Database {
             }
             let started = Instant::now();
             looks = looks.wrapping_add(1);
-            // What somebody waits for was there, so it has finished, and was removed, when it is nowhere any more.
-            let over = match looks % GONE_EVERY {
-                0 => self.store().unknown_among(&awaited).await,
-                _ => self.store().finished_among(&awaited).await,
+            let over = async {
+                let mut over = self.store().finished_among(&awaited).await?;
+                if looks % GONE_EVERY == 0 {
+                    // What somebody waits for was there, so it has finished, and was removed, when it is nowhere any more.
+                    over.extend(self.store().unknown_among(&awaited).await?);
+                }
+                Ok(over)
             };
-            match over {
+            match over.await {
                 Ok(done) => {
                     backoff.succeeded();
                     self.0.signals.settle(&done);

@@ -16,7 +16,8 @@ module Stepwell
     # @api private
     # @raise [ConfigurationError] when there is none
     def connection(database_url = nil)
-      url = database_url ? Argument.text(:database_url, database_url) : configuration.load.database_url
+      url = Argument.optional_text(:database_url, database_url)&.strip
+      url = configuration.load.database_url if url.nil? || url.empty?
       orchestrators = running.grep(Orchestrator).select(&:running?)
       near = url ? orchestrators.find { |orchestrator| orchestrator.database_url == url } : orchestrators.last
       return near.connection if near

@@ -8,6 +8,7 @@ module Specs
         trouble: /\A\S+ WARN DATABASE trouble, trying again until it is over loop=/,
         recovered: /\A\S+ WARN ORCHESTRATOR a worker stopped sending heartbeats, its steps were recovered /,
         refused: /\A\S+ WARN WORKER the lease on (the step was lost, its result|steps that had not been started was)/,
+        given_back: /\A\S+ WARN WORKER steps whose claim was not answered were given back namespaces=/,
         unreturned: /\A\S+ WARN WORKER steps could not be given back/,
         unhandled: /\A\S+ WARN WORKER this worker has no handler for the step, it goes back for another /,
         failed: /\A\S+ WARN TASK finished .* state=error /,

@@ -114,15 +114,17 @@ impl Store {
         while let Some(lent) = self.idle.take() {
             drop(InUse(Some(lent)));
         }
-        for _ in 0..self.pool.num_idle() {
-            drop(self.pool.try_acquire().map(PoolConnection::detach));
+        for pool in [&self.pool, &self.beside] {
+            for _ in 0..pool.num_idle() {
+                drop(pool.try_acquire().map(PoolConnection::detach));
+            }
         }
     }
 }
 
 /// Whether another connection may fare better: the socket is broken, the server has ended the session, or it has become a
 /// standby, as the old primary does after a failover.
-fn is_of_no_use(error: &Error) -> bool {
+pub(super) fn is_of_no_use(error: &Error) -> bool {
     match error {
         Error::Io(_) | Error::Protocol(_) => true,
         Error::Database(error) => {

@@ -8,6 +8,7 @@ use sqlx::postgres::{PgListener, PgPoolOptions};
 use sqlx::{Acquire, ConnectOptions, Connection, PgConnection, PgPool};
 use tokio_util::task::TaskTracker;
 
+use super::bounded::is_of_no_use;
 use super::{session, OrFail, Store};
 use crate::address::Address;
 use crate::backoff::delay;
@@ -173,9 +174,13 @@ fn pool(url: &str, size: u32, timeout: Duration, sessions: bool) -> Result<PgPoo
         .test_before_acquire(false)
         .after_connect(move |connection, _| {
             Box::pin(async move {
-                match sessions {
-                    true => session::settle(connection).await,
-                    false => Ok(()),
+                if !sessions {
+                    return Ok(());
+                }
+                match session::settle(connection).await {
+                    // The first call on it meets the same and knows what to do; the pool would write an error of its own.
+                    Err(error) if is_of_no_use(&error) => Ok(()),
+                    settled => settled,
                 }
             })
         })
