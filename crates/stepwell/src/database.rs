@@ -364,7 +364,7 @@ impl Database {
             looks = looks.wrapping_add(1);
             let over = async {
                 let mut over = self.store().finished_among(&awaited).await?;
-                if looks % GONE_EVERY == 0 {
+                if looks.is_multiple_of(GONE_EVERY) {
                     // What somebody waits for was there, so it has finished, and was removed, when it is nowhere any more.
                     over.extend(self.store().unknown_among(&awaited).await?);
                 }
