@@ -6,7 +6,8 @@ require_relative "faults_helper"
 RSpec.describe "a connection that dies between the commit and its acknowledgement", :faults do
   def start_behind_proxy(lease, **programs)
     proxy = start_proxy
-    crew(url: url_through(proxy), known: %i[trouble recovered refused given_back], KEYLESS: "1", STEPWELL__WORKER__LEASE: lease)
+    crew(url: url_through(proxy), known: %i[trouble recovered refused given_back], KEYLESS: "1",
+         STEPWELL__WORKER__LEASE: lease)
     crew.muster(**programs)
     proxy
   end
