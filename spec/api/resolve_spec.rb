@@ -38,7 +38,8 @@ RSpec.describe Stepwell::Task, "#resolve" do
     expect(task.steps[1].attempts.map { |it| it["message"] }).to eq(["no"])
     expect(executed(task)).to eq(%w[first second last])
     expect(task.events.map(&:to_h))
-      .to match([{ kind: :resolve, actor: "anna", reason: "done by phone", details: { "step" => "second" },
+      .to match([{ kind: :resolve, actor: "anna", database_user: "stepwell", reason: "done by phone",
+                   details: { "step" => "second" },
                    at: be_between(task.steps[1].attempts.last["finished_at"], Time.now) }])
   end
 
